@@ -10,6 +10,8 @@
 #define WGTWO_LOOP_H
 
 #include <grpc/grpc.h>
+#include <pthread.h>
+#include <sys/epoll.h>
 
 #include "op.h"
 
@@ -34,11 +36,11 @@ int loop_start_thread(Loop *loop, pthread_t *thread, void *(*run)(void *), void 
 int loop_watch(Loop *loop, int fd, Op *op);
 void loop_unwatch(Loop *loop, int fd);
 
-/* poll.c: the next ready operation (the caller owns it), or NULL. Lua thread. */
+/* For poll.c, on the Lua thread. The next ready operation, which the caller owns then, or NULL. */
 Op *loop_next_ready(Loop *loop);
 int loop_epoll_fd(const Loop *loop);
-/* Empties the eventfd: called before the ready list is looked at. */
-void loop_quiet(Loop *loop);
+/* What epoll said of one descriptor: the eventfd is emptied, a watch becomes ready. */
+void loop_woken(Loop *loop, const struct epoll_event *event);
 
 /* Functions for the `core` table on top of the stack: creates this state's loop. */
 void loop_register(lua_State *L);

@@ -55,7 +55,12 @@ void op_adopt(lua_State *L, Op **box, Op *op);
 Op *op_check(lua_State *L, int arg, OpKind *kind);
 /* The same, NULL for a closed one. */
 Op *op_check_open(lua_State *L, int arg, OpKind *kind);
+/* Pushes the userdata that shows op and returns true; pushes nothing and returns false when it was collected. */
+bool op_push_shown(lua_State *L, Op *op);
 /* Takes op out of the userdata at arg: the caller owns it now. NULL when it was closed before, or in a forked child. */
 Op *op_disown(lua_State *L, int arg, OpKind *kind);
+
+/* Functions for the `core` table on top of the stack. */
+void op_register(lua_State *L);
 
 #endif

@@ -1,0 +1,245 @@
+#include "loop.h"
+
+#include <errno.h>
+#include <lauxlib.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define LOOP_TYPE "wgtwo.loop"
+enum { BATCH = 64 }; /* tags handled before the Lua thread is told, measured: see engineering notes in README's benchmarks */
+
+struct Loop {
+  pid_t pid;    /* of the process that uses it, once something was started; 0 before */
+  int epoll_fd; /* what the Lua thread waits on */
+  int event_fd; /* in epoll_fd; written when the ready list gets its first operation */
+
+  pthread_mutex_t lock;
+  Op *ready_first, *ready_last; /* guarded by lock; each owned by the list */
+  bool signalled;               /* event_fd holds a value; guarded by lock */
+
+  grpc_completion_queue *queue; /* NULL before the first use of gRPC */
+  pthread_t io_thread;
+  Op *pending; /* told by op_ready_soon, owned by the list; I/O thread only */
+};
+
+static const char loop_key = 0;
+
+/* The ready list */
+
+/* Puts op into the list, which takes over one owner from the caller. Returns true when the eventfd is to be written. */
+static bool append_ready(Loop *loop, Op *op) {
+  op->queued = true;
+  op->next_ready = NULL;
+  if (loop->ready_last != NULL) {
+    loop->ready_last->next_ready = op;
+  } else {
+    loop->ready_first = op;
+  }
+  loop->ready_last = op;
+  if (loop->signalled) return false;
+  loop->signalled = true;
+  return true;
+}
+
+static void signal_lua(Loop *loop) {
+  uint64_t one = 1;
+  while (write(loop->event_fd, &one, sizeof one) < 0 && errno == EINTR) continue;
+}
+
+void op_ready(Op *op) {
+  Loop *loop = op->loop;
+  bool wake = false;
+  pthread_mutex_lock(&loop->lock);
+  if (!op->queued) {
+    op_own(op);
+    wake = append_ready(loop, op);
+  }
+  pthread_mutex_unlock(&loop->lock);
+  if (wake) signal_lua(loop);
+}
+
+void op_ready_soon(Op *op) {
+  if (op->pending) return;
+  op_own(op);
+  op->pending = true;
+  op->next_pending = op->loop->pending;
+  op->loop->pending = op;
+}
+
+static void publish_pending(Loop *loop) {
+  while (loop->pending != NULL) {
+    Op *op = loop->pending;
+    loop->pending = op->next_pending;
+    op->pending = false;
+    op_ready(op);
+    op_release(op);
+  }
+}
+
+Op *loop_next_ready(Loop *loop) {
+  pthread_mutex_lock(&loop->lock);
+  Op *op = loop->ready_first;
+  if (op != NULL) {
+    loop->ready_first = op->next_ready;
+    if (loop->ready_first == NULL) loop->ready_last = NULL;
+    op->queued = false;
+  }
+  pthread_mutex_unlock(&loop->lock);
+  return op;
+}
+
+/* Waking */
+
+int loop_epoll_fd(const Loop *loop) { return loop->epoll_fd; }
+
+void loop_woken(Loop *loop, const struct epoll_event *event) {
+  if (event->data.ptr != NULL) {
+    op_ready(event->data.ptr);
+    return;
+  }
+  uint64_t count;
+  pthread_mutex_lock(&loop->lock);
+  if (read(loop->event_fd, &count, sizeof count) == (ssize_t)sizeof count) loop->signalled = false;
+  pthread_mutex_unlock(&loop->lock);
+}
+
+int loop_watch(Loop *loop, int fd, Op *op) {
+  struct epoll_event event = {.events = EPOLLIN, .data.ptr = op};
+  return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : errno;
+}
+
+void loop_unwatch(Loop *loop, int fd) { epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, fd, NULL); }
+
+/* Threads */
+
+int loop_start_thread(Loop *loop, pthread_t *thread, void *(*run)(void *), void *arg) {
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  int error = pthread_create(thread, NULL, run, arg);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (error == 0) loop->pid = getpid();
+  return error;
+}
+
+static void *drive_queue(void *arg) {
+  Loop *loop = arg;
+  const gpr_timespec never = gpr_inf_future(GPR_CLOCK_REALTIME), at_once = gpr_inf_past(GPR_CLOCK_REALTIME);
+  for (;;) {
+    grpc_event event = grpc_completion_queue_next(loop->queue, never, NULL);
+    for (int n = 1; event.type == GRPC_OP_COMPLETE; n++) {
+      Tag *tag = event.tag;
+      tag->done(tag, event.success != 0);
+      if (n % BATCH == 0) publish_pending(loop);
+      event = grpc_completion_queue_next(loop->queue, at_once, NULL);
+    }
+    publish_pending(loop);
+    if (event.type == GRPC_QUEUE_SHUTDOWN) return NULL;
+  }
+}
+
+/* gRPC's threads inherit the signal mask of the thread that calls grpc_init: all blocked, so that signals reach the Lua thread. */
+static void start_grpc(void) {
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  grpc_init(); /* never shut down: its threads outlive the Lua state, and the module is never unloaded */
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+grpc_completion_queue *loop_queue(lua_State *L, Loop *loop) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  if (loop->queue != NULL) return loop->queue;
+  pthread_once(&once, start_grpc);
+  loop->queue = grpc_completion_queue_create_for_next(NULL);
+  int error = loop_start_thread(loop, &loop->io_thread, drive_queue, loop);
+  if (error != 0) {
+    grpc_completion_queue_shutdown(loop->queue);
+    grpc_completion_queue_destroy(loop->queue);
+    loop->queue = NULL;
+    luaL_error(L, "cannot start wgtwo's I/O thread: %s", strerror(error));
+  }
+  return loop->queue;
+}
+
+bool loop_is_foreign(const Loop *loop) { return loop->pid != 0 && loop->pid != getpid(); }
+
+/* Life */
+
+Loop *loop_get(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &loop_key);
+  Loop *loop = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  if (loop == NULL) luaL_error(L, "wgtwo is closed: this Lua state is ending");
+  if (loop_is_foreign(loop)) {
+    luaL_error(L, "wgtwo was used before this process forked (pid %d) and cannot be used in the child: fork first, or start a new process",
+               (int)loop->pid);
+  }
+  return loop;
+}
+
+/* __gc, when the state closes: every userdata was finalised before this one, so that all calls are cancelled and only tags are out. */
+static int close_loop(lua_State *L) {
+  Loop *loop = luaL_checkudata(L, 1, LOOP_TYPE);
+  lua_pushnil(L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &loop_key);
+  if (loop->event_fd < 0) return 0;
+  if (!loop_is_foreign(loop)) {
+    if (loop->queue != NULL) {
+      grpc_completion_queue_shutdown(loop->queue); /* ends drive_queue when the last tag has come back */
+      pthread_join(loop->io_thread, NULL);
+      grpc_completion_queue_destroy(loop->queue);
+    }
+    for (Op *op; (op = loop_next_ready(loop)) != NULL;) op_release(op);
+    pthread_mutex_destroy(&loop->lock);
+  }
+  close(loop->event_fd);
+  close(loop->epoll_fd);
+  loop->event_fd = loop->epoll_fd = -1;
+  return 0;
+}
+
+static LoopApi api = {
+    .get = loop_get,
+    .is_foreign = loop_is_foreign,
+    .start_thread = loop_start_thread,
+    .op_init = op_init,
+    .op_own = op_own,
+    .op_release = op_release,
+    .op_ready = op_ready,
+    .op_kind_register = op_kind_register,
+    .op_new_userdata = op_new_userdata,
+    .op_adopt = op_adopt,
+    .op_check = op_check,
+    .op_check_open = op_check_open,
+    .op_disown = op_disown,
+};
+
+void loop_register(lua_State *L) {
+  Loop *loop = lua_newuserdatauv(L, sizeof *loop, 0);
+  memset(loop, 0, sizeof *loop);
+  loop->event_fd = loop->epoll_fd = -1;
+  luaL_newmetatable(L, LOOP_TYPE);
+  lua_pushcfunction(L, close_loop);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+
+  int epoll_fd = epoll_create1(EPOLL_CLOEXEC), event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+  if (epoll_fd < 0 || event_fd < 0 || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, event_fd, &event) < 0) {
+    int error = errno;
+    if (epoll_fd >= 0) close(epoll_fd);
+    if (event_fd >= 0) close(event_fd);
+    luaL_error(L, "cannot make wgtwo's event descriptors: %s", strerror(error));
+  }
+  pthread_mutex_init(&loop->lock, NULL);
+  loop->epoll_fd = epoll_fd;
+  loop->event_fd = event_fd;
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &loop_key);
+
+  lua_pushlightuserdata(L, &api);
+  lua_setfield(L, LUA_REGISTRYINDEX, LOOP_API_KEY);
+}

@@ -1,0 +1,147 @@
+#include "op.h"
+
+#include <lauxlib.h>
+#include <stddef.h>
+
+#include "loop.h"
+
+/* Registry: light userdata of an Op -> its userdata, weak. It is how a ready operation finds what Lua knows it by. */
+static const char shown_key = 0;
+
+static OpKind *kinds; /* all registered kinds; Lua threads only, under the registration's own order */
+
+void op_init(Op *op, OpKind *kind, Loop *loop) {
+  op->kind = kind;
+  op->loop = loop;
+  atomic_init(&op->owners, 1);
+  op->next_ready = NULL;
+  op->queued = false;
+  op->next_pending = NULL;
+  op->pending = false;
+  atomic_fetch_add(&kind->live, 1);
+}
+
+void op_own(Op *op) { atomic_fetch_add_explicit(&op->owners, 1, memory_order_relaxed); }
+
+void op_release(Op *op) {
+  if (atomic_fetch_sub_explicit(&op->owners, 1, memory_order_acq_rel) != 1) return;
+  OpKind *kind = op->kind;
+  kind->destroy(op);
+  atomic_fetch_sub(&kind->live, 1);
+}
+
+static void add_kind(OpKind *kind) {
+  for (OpKind *k = kinds; k != NULL; k = k->next)
+    if (k == kind) return;
+  kind->next = kinds;
+  kinds = kind;
+}
+
+static int kind_tostring(lua_State *L) {
+  Op **box = lua_touserdata(L, 1);
+  const char *name = lua_tostring(L, lua_upvalueindex(1));
+  if (box != NULL && *box == NULL) {
+    lua_pushfstring(L, "%s (closed)", name);
+  } else {
+    lua_pushfstring(L, "%s: %p", name, box == NULL ? NULL : (void *)*box);
+  }
+  return 1;
+}
+
+void op_kind_register(lua_State *L, OpKind *kind, const struct luaL_Reg *methods, lua_CFunction close) {
+  add_kind(kind);
+  if (!luaL_newmetatable(L, kind->name)) {
+    lua_pop(L, 1);
+    return;
+  }
+  lua_newtable(L);
+  luaL_setfuncs(L, methods, 0);
+  lua_pushcfunction(L, close);
+  lua_setfield(L, -2, "close");
+  lua_setfield(L, -2, "__index");
+  lua_pushcfunction(L, close);
+  lua_setfield(L, -2, "__gc");
+  lua_pushcfunction(L, close);
+  lua_setfield(L, -2, "__close");
+  lua_pushstring(L, kind->name);
+  lua_pushcclosure(L, kind_tostring, 1);
+  lua_setfield(L, -2, "__tostring");
+  lua_pop(L, 1);
+}
+
+Op **op_new_userdata(lua_State *L, OpKind *kind) {
+  Op **box = lua_newuserdatauv(L, sizeof *box, 1);
+  *box = NULL;
+  luaL_setmetatable(L, kind->name);
+  return box;
+}
+
+/* Pushes the weak table of shown operations. */
+static void push_shown(lua_State *L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &shown_key) == LUA_TTABLE) return;
+  lua_pop(L, 1);
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "v");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &shown_key);
+}
+
+void op_adopt(lua_State *L, Op **box, Op *op) {
+  *box = op; /* from here on __gc releases it, also when the table below cannot grow */
+  push_shown(L);
+  lua_pushvalue(L, -2);
+  lua_rawsetp(L, -2, op);
+  lua_pop(L, 1);
+}
+
+bool op_push_shown(lua_State *L, Op *op) {
+  push_shown(L);
+  lua_rawgetp(L, -1, op);
+  lua_remove(L, -2);
+  if (lua_isuserdata(L, -1)) return true;
+  lua_pop(L, 1);
+  return false;
+}
+
+Op *op_check_open(lua_State *L, int arg, OpKind *kind) {
+  Op **box = luaL_checkudata(L, arg, kind->name);
+  if (*box != NULL && loop_is_foreign((*box)->loop)) loop_get(L); /* raises */
+  return *box;
+}
+
+Op *op_check(lua_State *L, int arg, OpKind *kind) {
+  Op *op = op_check_open(L, arg, kind);
+  if (op == NULL) luaL_argerror(L, arg, "it is closed");
+  return op;
+}
+
+Op *op_disown(lua_State *L, int arg, OpKind *kind) {
+  Op **box = luaL_checkudata(L, arg, kind->name);
+  Op *op = *box;
+  *box = NULL;
+  return op == NULL || loop_is_foreign(op->loop) ? NULL : op;
+}
+
+/* core.live() -> count, {kind = count}: operations whose memory is not freed yet, of the whole process. */
+static int live(lua_State *L) {
+  lua_Integer total = 0;
+  lua_newtable(L);
+  for (OpKind *k = kinds; k != NULL; k = k->next) {
+    int n = atomic_load(&k->live);
+    if (n == 0) continue;
+    total += n;
+    lua_pushinteger(L, n);
+    lua_setfield(L, -2, k->name);
+  }
+  lua_pushinteger(L, total);
+  lua_insert(L, -2);
+  return 2;
+}
+
+void op_register(lua_State *L) {
+  static const luaL_Reg functions[] = {{"live", live}, {NULL, NULL}};
+  luaL_setfuncs(L, functions, 0);
+}
