@@ -1,0 +1,204 @@
+# wgtwo: builds the C modules, the compiled API description, and runs everything that checks them.
+# `make help` lists the targets. All output goes to $(BUILD); another mode (sanitizers, LuaRocks) is another BUILD.
+# Variables of the command line or of LuaRocks: CC CFLAGS LDFLAGS LIBFLAG LUA LUA_INCDIR PREFIX DESTDIR INST_LIBDIR INST_LUADIR INST_BINDIR.
+
+BUILD ?= .build
+BUILD_PATH := $(abspath $(BUILD))
+VERSION := 0.1.0
+
+# ---- what has to be installed: the only list of it --------------------------------------------------------------------
+
+DEPS := gcc make pkg-config libc6-dev lua5.4 liblua5.4-dev libgrpc-dev libprotobuf-c-dev protobuf-c-compiler \
+  protobuf-compiler libprotobuf-dev libcurl4-openssl-dev libjansson-dev libmicrohttpd-dev libssl-dev ca-certificates
+DEPS_TEST := $(DEPS) git luarocks lua-busted lua-luv lua-cqueues openssl
+DEPS_LINT := $(DEPS_TEST) clang clang-format lua-check cppcheck libclang-rt-14-dev valgrind
+
+# ---- tools and flags ---------------------------------------------------------------------------------------------------
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+CLANG ?= clang
+LUA ?= lua5.4
+PKG_CONFIG ?= pkg-config
+PROTOC ?= protoc
+PROTOC_C ?= protoc-c
+CFLAGS ?= -O2 -g
+LIBFLAG ?= -shared
+LUA_INCDIR ?= $(firstword $(patsubst %/lua.h,%,$(wildcard /usr/include/lua5.4/lua.h /usr/local/include/lua.h)) \
+  $(patsubst -I%,%,$(shell $(PKG_CONFIG) --cflags-only-I lua5.4 2>/dev/null)))
+PROTOBUF_INCDIR ?= $(firstword $(patsubst %/google/protobuf/descriptor.proto,%,\
+  $(wildcard /usr/include/google/protobuf/descriptor.proto /usr/local/include/google/protobuf/descriptor.proto)))
+
+# The project's own flags stand apart, so that CFLAGS from outside replaces none of them.
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes
+ifeq ($(CI),true)
+WARNINGS += -Werror
+endif
+SANITIZE ?=
+SANITIZE_FLAGS := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all -O1 -g)
+LIBRARY_INCDIRS := $(shell $(PKG_CONFIG) --cflags-only-I grpc libprotobuf-c libcurl jansson libmicrohttpd libcrypto 2>/dev/null)
+LIBRARY_LIBDIRS := $(shell $(PKG_CONFIG) --libs-only-L grpc libprotobuf-c libcurl jansson libmicrohttpd libcrypto 2>/dev/null)
+OWN_CPPFLAGS = -D_GNU_SOURCE -DWGTWO_VERSION='"$(VERSION)"' -iquote$(BUILD) -iquote$(GENERATED) -Icsrc \
+  -I$(LUA_INCDIR) $(LIBRARY_INCDIRS)
+OWN_CFLAGS := -std=c11 -fPIC -fvisibility=hidden -pthread
+# nodelete: gRPC's threads outlive lua_close, so the code they run must stay mapped.
+OWN_LDFLAGS := -Wl,-z,nodelete -pthread
+COMPILE = $(CC) $(OWN_CPPFLAGS) $(OWN_CFLAGS) $(CPPFLAGS) $(CFLAGS) $(SANITIZE_FLAGS)
+LINK = $(CC) $(LIBFLAG) $(OWN_LDFLAGS) $(SANITIZE_FLAGS) $(LDFLAGS) $(LIBRARY_LIBDIRS)
+
+CORE_LIBS := -lgrpc -lgpr -lprotobuf-c -lcurl -ljansson
+HTTPD_LIBS := -lmicrohttpd -lssl -lcrypto -ljansson
+
+# ---- sources -----------------------------------------------------------------------------------------------------------
+
+HTTPD_SOURCES := $(wildcard csrc/httpd.c csrc/httpd_*.c csrc/certificate.c)
+CORE_SOURCES := $(filter-out $(HTTPD_SOURCES),$(wildcard csrc/*.c))
+C_FILES := $(wildcard csrc/*.c csrc/*.h spec/fuzz/*.c spec/fuzz/*.h)
+LUA_FILES := $(shell find lua -name '*.lua' 2>/dev/null)
+PROTO_FILES := $(shell find proto -name '*.proto' 2>/dev/null)
+
+# A source archive brings the output of protoc and protoc-c in .generated; a checkout makes its own.
+PREGENERATED := $(wildcard .generated)
+GENERATED := $(or $(PREGENERATED),$(BUILD))
+DESCRIPTOR := $(GENERATED)/google/protobuf/descriptor.pb-c
+API_SETS := $(GENERATED)/share/wgtwo/api.binpb $(GENERATED)/share/wgtwo/apidocs.binpb
+
+object = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+CORE_OBJECTS := $(call object,$(CORE_SOURCES)) $(BUILD)/obj/descriptor.pb-c.o
+HTTPD_OBJECTS := $(call object,$(HTTPD_SOURCES))
+MODULES := $(BUILD)/lib/wgtwo/core.so $(if $(HTTPD_SOURCES),$(BUILD)/lib/wgtwo/httpd.so)
+
+# The build tree as Lua sees it; child processes of the tests change directory, so paths are absolute.
+export LUA_PATH := $(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(abspath $(GENERATED))/share/?.lua;$(CURDIR)/?.lua;;
+export LUA_CPATH := $(BUILD_PATH)/lib/?.so;;
+unexport LUA_PATH_5_4 LUA_CPATH_5_4
+
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: all deps deps-test deps-lint demo test suite lint sanitize fuzz bench install dist clean help FORCE
+
+all: $(MODULES) $(API_SETS) ## build the C modules and the API description (default)
+
+# ---- probes: what the installed headers offer, as $(BUILD)/features.h ---------------------------------------------------
+# One a line: macro, header, function (or - for the header alone).
+
+define PROBES
+HAVE_GRPC_CREDENTIALS_H        grpc/credentials.h    -
+HAVE_GRPC_TLS_VERIFY_SERVER    grpc/grpc_security.h  grpc_tls_credentials_options_set_verify_server_cert
+HAVE_GRPC_TLS_CHECK_CALL_HOST  grpc/grpc_security.h  grpc_tls_credentials_options_set_check_call_host
+HAVE_GRPC_TLS_CRL_DIRECTORY    grpc/grpc_security.h  grpc_tls_credentials_options_set_crl_directory
+HAVE_GRPC_INSECURE_CREDENTIALS grpc/grpc_security.h  grpc_insecure_credentials_create
+HAVE_MHD_CREATE_RESPONSE_STATIC microhttpd.h         MHD_create_response_from_buffer_static
+HAVE_PIDFD_OPEN                sys/pidfd.h           pidfd_open
+HAVE_CLOSE_RANGE               unistd.h              close_range
+endef
+export PROBES
+
+$(BUILD)/features.h: $(BUILD)/flags Makefile
+	@printf '%s\n' "$$PROBES" | while read -r macro header symbol; do \
+	  case $$symbol in \
+	    -) printf '#include <%s>\n' "$$header";; \
+	    grpc_*) printf '#include <%s>\n' grpc/grpc.h "$$header"; \
+	      printf '#if __has_include(<grpc/credentials.h>)\n#include <grpc/credentials.h>\n#endif\nvoid *probe = (void *)&%s;\n' "$$symbol";; \
+	    *) printf '#include <%s>\nvoid *probe = (void *)&%s;\n' "$$header" "$$symbol";; \
+	  esac | $(CC) -D_GNU_SOURCE $(LIBRARY_INCDIRS) $(CPPFLAGS) -w -fsyntax-only -x c - 2>/dev/null \
+	  && echo "#define $$macro 1" || echo "/* no $$macro */"; \
+	done >$@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+# ---- rules -------------------------------------------------------------------------------------------------------------
+
+# Rebuild when the compiler or its flags change, and only then.
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ','\'',$(COMPILE) $(WARNINGS) $(LINK))' >$@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+$(BUILD)/obj/csrc/%.o: csrc/%.c $(BUILD)/flags | $(BUILD)/features.h $(DESCRIPTOR).h
+	@mkdir -p $(@D)
+	$(COMPILE) $(WARNINGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/obj/descriptor.pb-c.o: $(DESCRIPTOR).c $(DESCRIPTOR).h $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(COMPILE) -w -c $< -o $@
+
+$(BUILD)/lib/wgtwo/core.so: $(CORE_OBJECTS)
+	@mkdir -p $(@D)
+	$(LINK) $^ -o $@ $(CORE_LIBS)
+
+$(BUILD)/lib/wgtwo/httpd.so: $(HTTPD_OBJECTS)
+	@mkdir -p $(@D)
+	$(LINK) $^ -o $@ $(HTTPD_LIBS)
+
+ifeq ($(PREGENERATED),)
+$(DESCRIPTOR).c $(DESCRIPTOR).h &: $(PROTOBUF_INCDIR)/google/protobuf/descriptor.proto
+	@mkdir -p $(GENERATED)
+	$(PROTOC_C) --c_out=$(GENERATED) -I$(PROTOBUF_INCDIR) google/protobuf/descriptor.proto
+	@touch $(DESCRIPTOR).c $(DESCRIPTOR).h
+
+$(BUILD)/proto.list: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' $(sort $(PROTO_FILES)) >$@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+protoc = $(PROTOC) --include_imports $(1) --descriptor_set_out=$@ -Iproto -I$(PROTOBUF_INCDIR) $(sort $(PROTO_FILES))
+
+$(GENERATED)/share/wgtwo/api.binpb: $(PROTO_FILES) $(BUILD)/proto.list
+	@mkdir -p $(@D)
+	$(call protoc)
+
+# The same set with its comments: only documentation asks for it.
+$(GENERATED)/share/wgtwo/apidocs.binpb: $(PROTO_FILES) $(BUILD)/proto.list
+	@mkdir -p $(@D)
+	$(call protoc,--include_source_info)
+endif
+
+-include $(patsubst %.o,%.d,$(CORE_OBJECTS) $(HTTPD_OBJECTS))
+
+# ---- set-up ------------------------------------------------------------------------------------------------------------
+
+define install_packages
+	@missing=; for package in $(1); do \
+	  dpkg-query -W -f '$${Status}\n' $$package 2>/dev/null | grep -q ' installed$$' || missing="$$missing $$package"; done; \
+	[ -z "$$missing" ] && exit 0; \
+	if ! command -v apt-get >/dev/null; then \
+	  echo "make $@ installs packages with apt, which is not here. Install what these Debian packages hold:$$missing" >&2; \
+	  echo "(then build with \`make all\`)" >&2; exit 1; fi; \
+	sudo=; if [ "$$(id -u)" != 0 ]; then \
+	  sudo=sudo; command -v sudo >/dev/null || { echo "run as root: apt-get install$$missing" >&2; exit 1; }; fi; \
+	echo "installing:$$missing"; \
+	$$sudo apt-get update -qq && \
+	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+endef
+
+deps: ## install what building and running needs (Debian packages; nothing to do when all are there)
+	$(call install_packages,$(DEPS))
+
+deps-test: ## … and what the tests need
+	$(call install_packages,$(DEPS_TEST))
+
+deps-lint: ## … and what lint, sanitize and fuzz need
+	$(call install_packages,$(DEPS_LINT))
+
+demo: deps ## walk through the rock against its own sandbox
+	@$(MAKE) --no-print-directory all
+	@$(LUA) examples/getting_started.lua
+
+# ---- tests -------------------------------------------------------------------------------------------------------------
+
+SPEC ?= $(sort $(wildcard spec/*_spec.lua))
+FILTER ?=
+
+test: deps-test ## run the tests; SPEC=spec/x_spec.lua for some, FILTER=pattern for some of their names
+	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory suite
+
+suite:
+	@$(LUA) spec/support/suite.lua $(if $(FILTER),--filter='$(FILTER)') $(SPEC)
+
+clean: ## remove everything that was built
+	rm -rf $(BUILD)
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
