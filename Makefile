@@ -87,7 +87,7 @@ define PROBES
 HAVE_GRPC_CREDENTIALS_H        grpc/credentials.h    -
 HAVE_GRPC_TLS_VERIFY_SERVER    grpc/grpc_security.h  grpc_tls_credentials_options_set_verify_server_cert
 HAVE_GRPC_TLS_CHECK_CALL_HOST  grpc/grpc_security.h  grpc_tls_credentials_options_set_check_call_host
-HAVE_GRPC_TLS_CRL_DIRECTORY    grpc/grpc_security.h  grpc_tls_credentials_options_set_crl_directory
+HAVE_GRPC_TLS_NO_VERIFIER      grpc/grpc_security.h  grpc_tls_certificate_verifier_no_op_create
 HAVE_GRPC_INSECURE_CREDENTIALS grpc/grpc_security.h  grpc_insecure_credentials_create
 HAVE_MHD_CREATE_RESPONSE_STATIC microhttpd.h         MHD_create_response_from_buffer_static
 HAVE_PIDFD_OPEN                sys/pidfd.h           pidfd_open

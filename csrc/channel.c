@@ -92,7 +92,7 @@ static void read_options(lua_State *L, Options *o) {
   if (o->server_name != NULL) set_string(next_arg(L, o, GRPC_SSL_TARGET_NAME_OVERRIDE_ARG), o->server_name);
 }
 
-#if HAVE_TLS_SKIP_VERIFY
+#if HAVE_GRPC_TLS_NO_VERIFIER
 /* Encrypts, and believes any certificate. */
 static grpc_channel_credentials *unverified_credentials(const Options *o) {
   grpc_tls_credentials_options *tls = grpc_tls_credentials_options_create();
@@ -151,7 +151,10 @@ static int new_channel(lua_State *L) {
     return 2;
   }
   grpc_channel_args args = {options.n_args, options.args};
+  sigset_t before;
+  signals_block(&before);
   channel->grpc = grpc_channel_create(options.target, credentials, &args);
+  signals_restore(&before);
   grpc_channel_credentials_release(credentials);
   if (channel->grpc == NULL) {
     lua_pushnil(L);

@@ -2,14 +2,13 @@
 
 #include <errno.h>
 #include <lauxlib.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #define LOOP_TYPE "wgtwo.loop"
-enum { BATCH = 64 }; /* tags handled before the Lua thread is told, measured: see engineering notes in README's benchmarks */
+enum { BATCH = 64 }; /* tags handled before the Lua thread is told, so that a burst costs one wake-up */
 
 struct Loop {
   pid_t pid;    /* of the process that uses it, once something was started; 0 before */
@@ -115,12 +114,19 @@ void loop_unwatch(Loop *loop, int fd) { epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL,
 
 /* Threads */
 
-int loop_start_thread(Loop *loop, pthread_t *thread, void *(*run)(void *), void *arg) {
-  sigset_t all, before;
+void signals_block(sigset_t *before) {
+  sigset_t all;
   sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  pthread_sigmask(SIG_SETMASK, &all, before);
+}
+
+void signals_restore(const sigset_t *before) { pthread_sigmask(SIG_SETMASK, before, NULL); }
+
+int loop_start_thread(Loop *loop, pthread_t *thread, void *(*run)(void *), void *arg) {
+  sigset_t before;
+  signals_block(&before);
   int error = pthread_create(thread, NULL, run, arg);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  signals_restore(&before);
   if (error == 0) loop->pid = getpid();
   return error;
 }
@@ -143,11 +149,10 @@ static void *drive_queue(void *arg) {
 
 /* gRPC's threads inherit the signal mask of the thread that calls grpc_init: all blocked, so that signals reach the Lua thread. */
 static void start_grpc(void) {
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  sigset_t before;
+  signals_block(&before);
   grpc_init(); /* never shut down: its threads outlive the Lua state, and the module is never unloaded */
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  signals_restore(&before);
 }
 
 grpc_completion_queue *loop_queue(lua_State *L, Loop *loop) {

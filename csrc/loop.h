@@ -11,6 +11,7 @@
 
 #include <grpc/grpc.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/epoll.h>
 
 #include "op.h"
@@ -31,6 +32,10 @@ grpc_completion_queue *loop_queue(lua_State *L, Loop *loop);
 
 /* Starts a thread with all signals blocked, so that they reach the Lua thread. 0, or an errno. */
 int loop_start_thread(Loop *loop, pthread_t *thread, void *(*run)(void *), void *arg);
+
+/* For calls into gRPC that may start threads: block all signals before, restore after. Any thread. */
+void signals_block(sigset_t *before);
+void signals_restore(const sigset_t *before);
 
 /* A descriptor that wakes the Lua thread: op becomes ready while it is readable. watch.c. Returns 0 or an errno. Lua thread. */
 int loop_watch(Loop *loop, int fd, Op *op);

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <lauxlib.h>
 #include <math.h>
-#include <signal.h>
 #include <time.h>
 
 #include "loop.h"
@@ -35,15 +34,14 @@ static int run_pending_hook(lua_State *L) {
 /* Waits once, at most milliseconds (-1: for ever). */
 static void wait_once(lua_State *L, Loop *loop, int milliseconds) {
   struct epoll_event events[WAKE_UPS];
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  sigset_t before;
+  signals_block(&before);
   int status = run_pending_hook(L), n = 0;
   if (status == LUA_OK) {
     n = epoll_pwait(loop_epoll_fd(loop), events, WAKE_UPS, milliseconds, &before);
     if (n < 0 && errno == EINTR) status = run_pending_hook(L);
   }
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  signals_restore(&before);
   for (int i = 0; i < n; i++) loop_woken(loop, &events[i]);
   if (status != LUA_OK) lua_error(L);
 }
