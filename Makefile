@@ -80,7 +80,7 @@ unexport LUA_PATH_5_4 LUA_CPATH_5_4
 
 all: $(MODULES) $(API_SETS) ## build the C modules and the API description (default)
 
-# ---- probes: what the installed headers offer, as $(BUILD)/features.h ---------------------------------------------------
+# ---- probes: what the installed headers offer, as $(BUILD)/probes.h ---------------------------------------------------
 # One a line: macro, header, function (or - for the header alone).
 
 define PROBES
@@ -95,7 +95,7 @@ HAVE_CLOSE_RANGE               unistd.h              close_range
 endef
 export PROBES
 
-$(BUILD)/features.h: $(BUILD)/flags Makefile
+$(BUILD)/probes.h: $(BUILD)/flags Makefile
 	@printf '%s\n' "$$PROBES" | while read -r macro header symbol; do \
 	  case $$symbol in \
 	    -) printf '#include <%s>\n' "$$header";; \
@@ -115,7 +115,7 @@ $(BUILD)/flags: FORCE
 	@printf '%s\n' '$(subst ','\'',$(COMPILE) $(WARNINGS) $(LINK))' >$@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
-$(BUILD)/obj/csrc/%.o: csrc/%.c $(BUILD)/flags | $(BUILD)/features.h $(DESCRIPTOR).h
+$(BUILD)/obj/csrc/%.o: csrc/%.c $(BUILD)/flags | $(BUILD)/probes.h $(DESCRIPTOR).h
 	@mkdir -p $(@D)
 	$(COMPILE) $(WARNINGS) -MMD -MP -c $< -o $@
 

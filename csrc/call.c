@@ -26,17 +26,19 @@ struct Call {
   grpc_call *grpc;
   const MessageType *reply;
   Metadata *metadata;
-  bool unary, one_reply;
+  bool unary;
 
   Part all;      /* unary: the one batch */
-  Part opening;  /* streams: initial metadata out, with the request where there is just one; unary with track: the sending half */
+  Part opening;  /* streams: initial metadata out, with the request where there is just one; unary with track: the
+                    sending half */
   Part headers;  /* initial metadata in */
   Part incoming; /* the next reply */
   Part ending;   /* the status */
   Part writing;  /* a further request, or the half-close */
 
   Outcome outcome;
-  grpc_byte_buffer *message; /* the reply that a receive has filled: of the batch that is outstanding, or of a finished unary call */
+  grpc_byte_buffer
+      *message; /* the reply that a receive has filled: of the batch that is outstanding, or of a finished unary call */
   Inbox inbox;
 
   atomic_bool opened;      /* the request side reached the transport */
@@ -59,7 +61,7 @@ static void destroy_call(Op *op) {
   free(call);
 }
 
-static OpKind call_kind = {.name = "wgtwo.call", .destroy = destroy_call};
+static OpKind call_kind = { .name = "wgtwo.call", .destroy = destroy_call };
 
 static Call *check_call(lua_State *L) { return (Call *)op_check(L, 1, &call_kind); }
 
@@ -82,7 +84,7 @@ static Call *call_of(Tag *tag) { return ((Part *)tag)->call; }
 
 /* Starts the next receive. I/O thread, or the Lua thread where none is outstanding. */
 static void receive_next(Call *call) {
-  Batch batch = {.count = 0};
+  Batch batch = { .count = 0 };
   batch_receive_message(&batch, &call->message);
   if (!start_part(&call->incoming, &batch)) atomic_store(&call->no_more, true);
 }
@@ -108,7 +110,8 @@ static void on_incoming(Tag *tag, bool ok) {
   } else {
     InboxState state = inbox_put(&call->inbox, message);
     grpc_byte_buffer_destroy(message);
-    if (state == INBOX_NO_MEMORY) grpc_call_cancel_with_status(call->grpc, GRPC_STATUS_RESOURCE_EXHAUSTED, "out of memory", NULL);
+    if (state == INBOX_NO_MEMORY)
+      grpc_call_cancel_with_status(call->grpc, GRPC_STATUS_RESOURCE_EXHAUSTED, "out of memory", NULL);
     if (state == INBOX_OPEN || state == INBOX_NO_MEMORY) receive_next(call);
   }
   finish_part(call);
@@ -140,7 +143,7 @@ static void on_writing(Tag *tag, bool ok) {
 /* Starting */
 
 static bool start_unary(Call *call, grpc_byte_buffer *request, bool wait_for_ready) {
-  Batch sending = {.count = 0}, rest = {.count = 0}, *receiving = call->tracked ? &rest : &sending;
+  Batch sending = { .count = 0 }, rest = { .count = 0 }, *receiving = call->tracked ? &rest : &sending;
   batch_send_headers(&sending, call->metadata, wait_for_ready);
   batch_send_message(&sending, request);
   batch_send_close(&sending);
@@ -153,7 +156,7 @@ static bool start_unary(Call *call, grpc_byte_buffer *request, bool wait_for_rea
 
 /* request: NULL where the requests come one by one. */
 static bool start_stream(Call *call, grpc_byte_buffer *request, bool wait_for_ready) {
-  Batch opening = {.count = 0}, headers = {.count = 0}, status = {.count = 0};
+  Batch opening = { .count = 0 }, headers = { .count = 0 }, status = { .count = 0 };
   batch_send_headers(&opening, call->metadata, wait_for_ready);
   if (request != NULL) {
     batch_send_message(&opening, request);
@@ -162,7 +165,9 @@ static bool start_stream(Call *call, grpc_byte_buffer *request, bool wait_for_re
   }
   batch_receive_headers(&headers, &call->outcome);
   batch_receive_status(&status, &call->outcome);
-  if (!start_part(&call->opening, &opening) || !start_part(&call->headers, &headers) || !start_part(&call->ending, &status)) return false;
+  if (!start_part(&call->opening, &opening) || !start_part(&call->headers, &headers) ||
+      !start_part(&call->ending, &status))
+    return false;
   receive_next(call);
   return true;
 }
@@ -201,7 +206,7 @@ static void init_part(Part *part, Call *call, void (*done)(Tag *, bool)) {
 
 /* core.call(channel, {path=, kind=, request=, reply=, metadata=, timeout=, wait_for_ready=, track=}) -> call */
 static int new_call(lua_State *L) {
-  static const char *const kinds[] = {"unary", "server", "client", "bidi", NULL};
+  static const char *const kinds[] = { "unary", "server", "client", "bidi", NULL };
   CallOptions o;
   Channel *channel = channel_check(L, 1);
   read_options(L, &o);
@@ -222,7 +227,6 @@ static int new_call(lua_State *L) {
   call->metadata = metadata_from_lua(L, metadata_index);
   call->reply = o.reply;
   call->unary = kind == 0;
-  call->one_reply = kind == 0 || kind == 2;
   call->tracked = o.track;
   init_part(&call->all, call, on_all);
   init_part(&call->opening, call, on_opening);
@@ -232,11 +236,12 @@ static int new_call(lua_State *L) {
   init_part(&call->writing, call, on_writing);
 
   grpc_slice path = grpc_slice_from_copied_buffer(o.path, o.path_length);
-  call->grpc = grpc_channel_create_call(channel->grpc, NULL, GRPC_PROPAGATE_DEFAULTS, loop_queue(L, channel->op.loop), path, NULL,
-                                        deadline_in(o.timeout), NULL);
+  call->grpc = grpc_channel_create_call(channel->grpc, NULL, GRPC_PROPAGATE_DEFAULTS,
+                                        loop_running_queue(channel->op.loop), path, NULL, deadline_in(o.timeout), NULL);
   grpc_slice_unref(path);
   grpc_byte_buffer *request = one_request ? byte_buffer_new(o.request, o.request_length) : NULL;
-  bool started = call->unary ? start_unary(call, request, o.wait_for_ready) : start_stream(call, request, o.wait_for_ready);
+  bool started =
+      call->unary ? start_unary(call, request, o.wait_for_ready) : start_stream(call, request, o.wait_for_ready);
   if (request != NULL) grpc_byte_buffer_destroy(request);
   if (!started) {
     grpc_call_cancel(call->grpc, NULL);
@@ -278,11 +283,13 @@ static int take_unary(lua_State *L, Call *call) {
 
 static int take_from_inbox(lua_State *L, Call *call) {
   size_t length;
-  bool unparked, no_more = atomic_load(&call->no_more), ended = atomic_load(&call->ended); /* before the look into the inbox */
+  bool unparked, no_more = atomic_load(&call->no_more),
+                 ended = atomic_load(&call->ended); /* before the look into the inbox */
   const unsigned char *message = inbox_take(&call->inbox, &length, &unparked);
   if (unparked) {
     if (atomic_load(&call->ended)) {
-      atomic_store(&call->no_more, true); /* the status comes after the last message, so there is none left to receive */
+      atomic_store(&call->no_more,
+                   true); /* the status comes after the last message, so there is none left to receive */
     } else {
       receive_next(call);
     }
@@ -320,7 +327,8 @@ static int call_status(lua_State *L) {
   lua_createtable(L, 0, 8);
   lua_pushinteger(L, call->outcome.code);
   lua_setfield(L, -2, "code");
-  lua_pushlstring(L, (const char *)GRPC_SLICE_START_PTR(call->outcome.details), GRPC_SLICE_LENGTH(call->outcome.details));
+  lua_pushlstring(L, (const char *)GRPC_SLICE_START_PTR(call->outcome.details),
+                  GRPC_SLICE_LENGTH(call->outcome.details));
   lua_setfield(L, -2, "message");
   set_metadata(L, &call->outcome.trailers, "metadata");
   if (atomic_load(&call->has_headers)) set_metadata(L, &call->outcome.headers, "headers");
@@ -381,7 +389,7 @@ static int call_write(lua_State *L) {
   size_t length;
   const char *bytes = luaL_checklstring(L, 2, &length);
   if (write_refused(L, call)) return 1;
-  Batch batch = {.count = 0};
+  Batch batch = { .count = 0 };
   grpc_byte_buffer *message = byte_buffer_new(bytes, length);
   batch_send_message(&batch, message);
   int results = write_batch(L, call, &batch);
@@ -394,7 +402,7 @@ static int call_finish(lua_State *L) {
   Call *call = check_call(L);
   if (write_refused(L, call)) return 1;
   call->half_closed = true;
-  Batch batch = {.count = 0};
+  Batch batch = { .count = 0 };
   batch_send_close(&batch);
   return write_batch(L, call, &batch);
 }
@@ -422,9 +430,11 @@ static int close_call(lua_State *L) {
 }
 
 void call_register(lua_State *L) {
-  static const luaL_Reg methods[] = {{"take", call_take},       {"status", call_status},     {"headers", call_headers}, {"write", call_write},
-                                     {"finish", call_finish},   {"writable", call_writable}, {"cancel", call_cancel},   {NULL, NULL}};
-  static const luaL_Reg functions[] = {{"call", new_call}, {NULL, NULL}};
+  static const luaL_Reg methods[] = { { "take", call_take },       { "status", call_status },
+                                      { "headers", call_headers }, { "write", call_write },
+                                      { "finish", call_finish },   { "writable", call_writable },
+                                      { "cancel", call_cancel },   { NULL, NULL } };
+  static const luaL_Reg functions[] = { { "call", new_call }, { NULL, NULL } };
   op_kind_register(L, &call_kind, methods, close_call);
   luaL_setfuncs(L, functions, 0);
 }

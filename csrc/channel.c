@@ -4,7 +4,7 @@
 #include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
-#include "features.h"
+#include "probes.h"
 #if HAVE_GRPC_CREDENTIALS_H
 #include <grpc/credentials.h>
 #endif
@@ -17,7 +17,7 @@ static void destroy_channel(Op *op) {
   free(channel);
 }
 
-static OpKind channel_kind = {.name = "wgtwo.channel", .destroy = destroy_channel};
+static OpKind channel_kind = { .name = "wgtwo.channel", .destroy = destroy_channel };
 
 Channel *channel_check(lua_State *L, int arg) { return (Channel *)op_check(L, arg, &channel_kind); }
 
@@ -126,7 +126,7 @@ static grpc_channel_credentials *make_credentials(const Options *o, const char *
     return unverified_credentials(o);
   }
   *reason = "gRPC refuses these certificates";
-  grpc_ssl_pem_key_cert_pair pair = {o->key, o->cert};
+  grpc_ssl_pem_key_cert_pair pair = { o->key, o->cert };
   return grpc_ssl_credentials_create(o->roots, o->cert == NULL ? NULL : &pair, NULL, NULL);
 }
 
@@ -150,7 +150,7 @@ static int new_channel(lua_State *L) {
     lua_pushstring(L, reason);
     return 2;
   }
-  grpc_channel_args args = {options.n_args, options.args};
+  grpc_channel_args args = { options.n_args, options.args };
   sigset_t before;
   signals_block(&before);
   channel->grpc = grpc_channel_create(options.target, credentials, &args);
@@ -172,15 +172,15 @@ static int close_channel(lua_State *L) {
 
 /* channel:state([connect]) -> "IDLE", "CONNECTING", "READY", "TRANSIENT_FAILURE" or "SHUTDOWN"; connect: leave IDLE. */
 static int channel_state(lua_State *L) {
-  static const char *const names[] = {"IDLE", "CONNECTING", "READY", "TRANSIENT_FAILURE", "SHUTDOWN"};
+  static const char *const names[] = { "IDLE", "CONNECTING", "READY", "TRANSIENT_FAILURE", "SHUTDOWN" };
   Channel *channel = channel_check(L, 1);
   lua_pushstring(L, names[grpc_channel_check_connectivity_state(channel->grpc, lua_toboolean(L, 2))]);
   return 1;
 }
 
 void channel_register(lua_State *L) {
-  static const luaL_Reg methods[] = {{"state", channel_state}, {NULL, NULL}};
-  static const luaL_Reg functions[] = {{"channel", new_channel}, {NULL, NULL}};
+  static const luaL_Reg methods[] = { { "state", channel_state }, { NULL, NULL } };
+  static const luaL_Reg functions[] = { { "channel", new_channel }, { NULL, NULL } };
   op_kind_register(L, &channel_kind, methods, close_channel);
   luaL_setfuncs(L, functions, 0);
 }

@@ -1,5 +1,6 @@
 /*
- * A channel: connections to one target, with TLS or in plaintext. Lua thread; calls keep the channel they were made on alive.
+ * A channel: connections to one target, with TLS or in plaintext. Lua thread; calls keep the channel they were made on
+ * alive.
  */
 #ifndef WGTWO_CHANNEL_H
 #define WGTWO_CHANNEL_H

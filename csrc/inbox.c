@@ -56,7 +56,8 @@ InboxState inbox_put(Inbox *inbox, grpc_byte_buffer *message) {
   return state;
 }
 
-/* Nothing is left in buffer: a large one goes back, so that a stream that has been busy once does not hold it for ever. */
+/* Nothing is left in buffer: a large one goes back, so that a stream that has been busy once does not hold it for ever.
+ */
 static void reset(InboxBuffer *buffer) {
   buffer->used = buffer->taken = 0;
   if (buffer->capacity <= 2 * INBOX_BYTES) return;

@@ -106,7 +106,7 @@ void loop_woken(Loop *loop, const struct epoll_event *event) {
 }
 
 int loop_watch(Loop *loop, int fd, Op *op) {
-  struct epoll_event event = {.events = EPOLLIN, .data.ptr = op};
+  struct epoll_event event = { .events = EPOLLIN, .data.ptr = op };
   return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : errno;
 }
 
@@ -147,7 +147,8 @@ static void *drive_queue(void *arg) {
   }
 }
 
-/* gRPC's threads inherit the signal mask of the thread that calls grpc_init: all blocked, so that signals reach the Lua thread. */
+/* gRPC's threads inherit the signal mask of the thread that calls grpc_init: all blocked, so that signals reach the Lua
+ * thread. */
 static void start_grpc(void) {
   sigset_t before;
   signals_block(&before);
@@ -170,6 +171,8 @@ grpc_completion_queue *loop_queue(lua_State *L, Loop *loop) {
   return loop->queue;
 }
 
+grpc_completion_queue *loop_running_queue(const Loop *loop) { return loop->queue; }
+
 bool loop_is_foreign(const Loop *loop) { return loop->pid != 0 && loop->pid != getpid(); }
 
 /* Life */
@@ -180,13 +183,16 @@ Loop *loop_get(lua_State *L) {
   lua_pop(L, 1);
   if (loop == NULL) luaL_error(L, "wgtwo is closed: this Lua state is ending");
   if (loop_is_foreign(loop)) {
-    luaL_error(L, "wgtwo was used before this process forked (pid %d) and cannot be used in the child: fork first, or start a new process",
+    luaL_error(L,
+               "wgtwo was used before this process forked (pid %d) and cannot be used in the child: fork first, or "
+               "start a new process",
                (int)loop->pid);
   }
   return loop;
 }
 
-/* __gc, when the state closes: every userdata was finalised before this one, so that all calls are cancelled and only tags are out. */
+/* __gc, when the state closes: every userdata was finalised before this one, so that all calls are cancelled and only
+ * tags are out. */
 static int close_loop(lua_State *L) {
   Loop *loop = luaL_checkudata(L, 1, LOOP_TYPE);
   lua_pushnil(L);
@@ -208,19 +214,19 @@ static int close_loop(lua_State *L) {
 }
 
 static LoopApi api = {
-    .get = loop_get,
-    .is_foreign = loop_is_foreign,
-    .start_thread = loop_start_thread,
-    .op_init = op_init,
-    .op_own = op_own,
-    .op_release = op_release,
-    .op_ready = op_ready,
-    .op_kind_register = op_kind_register,
-    .op_new_userdata = op_new_userdata,
-    .op_adopt = op_adopt,
-    .op_check = op_check,
-    .op_check_open = op_check_open,
-    .op_disown = op_disown,
+  .get = loop_get,
+  .is_foreign = loop_is_foreign,
+  .start_thread = loop_start_thread,
+  .op_init = op_init,
+  .op_own = op_own,
+  .op_release = op_release,
+  .op_ready = op_ready,
+  .op_kind_register = op_kind_register,
+  .op_new_userdata = op_new_userdata,
+  .op_adopt = op_adopt,
+  .op_check = op_check,
+  .op_check_open = op_check_open,
+  .op_disown = op_disown,
 };
 
 void loop_register(lua_State *L) {
@@ -233,7 +239,7 @@ void loop_register(lua_State *L) {
   lua_setmetatable(L, -2);
 
   int epoll_fd = epoll_create1(EPOLL_CLOEXEC), event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+  struct epoll_event event = { .events = EPOLLIN, .data.ptr = NULL };
   if (epoll_fd < 0 || event_fd < 0 || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, event_fd, &event) < 0) {
     int error = errno;
     if (epoll_fd >= 0) close(epoll_fd);

@@ -1,10 +1,10 @@
 /*
  * The loop of one Lua state: where everything that takes time ends.
  *
- * Two threads meet here. The I/O thread drives gRPC's completion queue and never touches Lua; each tag is a callback that it runs.
- * The Lua thread starts operations, and waits in epoll on one descriptor: an eventfd that says that the ready list has something,
- * and the descriptors of watches. Every operation stands in the ready list at most once, so the list is bounded by their number;
- * what an operation holds for Lua is bounded by the operation itself.
+ * Two threads meet here. The I/O thread drives gRPC's completion queue and never touches Lua; each tag is a callback
+ * that it runs. The Lua thread starts operations, and waits in epoll on one descriptor: an eventfd that says that the
+ * ready list has something, and the descriptors of watches. Every operation stands in the ready list at most once, so
+ * the list is bounded by their number; what an operation holds for Lua is bounded by the operation itself.
  */
 #ifndef WGTWO_LOOP_H
 #define WGTWO_LOOP_H
@@ -22,13 +22,19 @@ struct Tag {
   void (*done)(Tag *tag, bool ok); /* I/O thread */
 };
 
-/* The loop of this state, made by luaopen_wgtwo_core. Raises in a process that was forked after gRPC or a thread had started. */
+/* The loop of this state, made by luaopen_wgtwo_core. Raises in a process that was forked after gRPC or a thread had
+ * started. */
 Loop *loop_get(lua_State *L);
-/* True in a child that was forked from the process that uses this loop: nothing of gRPC may be touched there, not even freed. */
+/* True in a child that was forked from the process that uses this loop: nothing of gRPC may be touched there, not even
+ * freed. */
 bool loop_is_foreign(const Loop *loop);
 
-/* The completion queue; the first call starts gRPC and the I/O thread. Raises when the thread cannot be started. Lua thread. */
+/* The completion queue; the first call starts gRPC and the I/O thread. Raises when the thread cannot be started. Lua
+ * thread. */
 grpc_completion_queue *loop_queue(lua_State *L, Loop *loop);
+
+/* The same where it is known to run: a channel or a server exists. */
+grpc_completion_queue *loop_running_queue(const Loop *loop);
 
 /* Starts a thread with all signals blocked, so that they reach the Lua thread. 0, or an errno. */
 int loop_start_thread(Loop *loop, pthread_t *thread, void *(*run)(void *), void *arg);
@@ -37,7 +43,8 @@ int loop_start_thread(Loop *loop, pthread_t *thread, void *(*run)(void *), void 
 void signals_block(sigset_t *before);
 void signals_restore(const sigset_t *before);
 
-/* A descriptor that wakes the Lua thread: op becomes ready while it is readable. watch.c. Returns 0 or an errno. Lua thread. */
+/* A descriptor that wakes the Lua thread: op becomes ready while it is readable. watch.c. Returns 0 or an errno. Lua
+ * thread. */
 int loop_watch(Loop *loop, int fd, Op *op);
 void loop_unwatch(Loop *loop, int fd);
 
@@ -51,7 +58,8 @@ void loop_woken(Loop *loop, const struct epoll_event *event);
 void loop_register(lua_State *L);
 void poll_register(lua_State *L);
 
-/* The functions that a module of its own (wgtwo.httpd) needs, as a light userdata in the registry under LOOP_API_KEY. */
+/* The functions that a module of its own (wgtwo.httpd) needs, as a light userdata in the registry under LOOP_API_KEY.
+ */
 #define LOOP_API_KEY "wgtwo.loop.api"
 typedef struct LoopApi {
   Loop *(*get)(lua_State *L);
@@ -61,7 +69,7 @@ typedef struct LoopApi {
   void (*op_own)(Op *op);
   void (*op_release)(Op *op);
   void (*op_ready)(Op *op);
-  void (*op_kind_register)(lua_State *L, OpKind *kind, const struct luaL_Reg *methods, lua_CFunction close);
+  void (*op_kind_register)(lua_State *L, OpKind *kind, const luaL_Reg *methods, lua_CFunction close);
   Op **(*op_new_userdata)(lua_State *L, OpKind *kind);
   void (*op_adopt)(lua_State *L, Op **box, Op *op);
   Op *(*op_check)(lua_State *L, int arg, OpKind *kind);

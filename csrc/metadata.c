@@ -23,11 +23,16 @@ static void check_pair(lua_State *L, int arg) {
   const char *key = lua_tolstring(L, -2, &key_len), *value = lua_tolstring(L, -1, &value_len);
   grpc_slice key_slice = grpc_slice_from_static_buffer(key, key_len);
   if (!grpc_header_key_is_legal(key_slice)) {
-    luaL_argerror(L, arg, lua_pushfstring(L, "metadata key '%s': only lower-case letters, digits, '-', '_' and '.' are allowed", key));
+    luaL_argerror(
+        L, arg,
+        lua_pushfstring(L, "metadata key '%s': only lower-case letters, digits, '-', '_' and '.' are allowed", key));
   }
-  if (!grpc_is_binary_header(key_slice) && !grpc_header_nonbin_value_is_legal(grpc_slice_from_static_buffer(value, value_len))) {
-    luaL_argerror(L, arg,
-                  lua_pushfstring(L, "metadata '%s': its value has a byte outside printable ASCII; use a key that ends in '-bin'", key));
+  if (!grpc_is_binary_header(key_slice) &&
+      !grpc_header_nonbin_value_is_legal(grpc_slice_from_static_buffer(value, value_len))) {
+    luaL_argerror(
+        L, arg,
+        lua_pushfstring(L, "metadata '%s': its value has a byte outside printable ASCII; use a key that ends in '-bin'",
+                        key));
   }
 }
 

@@ -1,8 +1,8 @@
 /*
  * Metadata: the key-value pairs before and after a call's messages.
  *
- * In Lua a list of {key, value} pairs, in C an immutable list with a count of its owners, since every call in flight needs its
- * pairs until its tag has come back, and the calls of one acknowledger share theirs.
+ * In Lua a list of {key, value} pairs, in C an immutable list with a count of its owners, since every call in flight
+ * needs its pairs until its tag has come back, and the calls of one acknowledger share theirs.
  */
 #ifndef WGTWO_METADATA_H
 #define WGTWO_METADATA_H
@@ -17,7 +17,8 @@ typedef struct Metadata {
   grpc_metadata pairs[];
 } Metadata;
 
-/* From the list at arg (nil: NULL). Raises, naming the key, for what HTTP/2 forbids. The caller owns the result. Lua thread. */
+/* From the list at arg (nil: NULL). Raises, naming the key, for what HTTP/2 forbids. The caller owns the result. Lua
+ * thread. */
 Metadata *metadata_from_lua(lua_State *L, int arg);
 /* NULL is allowed. Any thread. */
 Metadata *metadata_own(Metadata *metadata);

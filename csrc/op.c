@@ -48,7 +48,7 @@ static int kind_tostring(lua_State *L) {
   return 1;
 }
 
-void op_kind_register(lua_State *L, OpKind *kind, const struct luaL_Reg *methods, lua_CFunction close) {
+void op_kind_register(lua_State *L, OpKind *kind, const luaL_Reg *methods, lua_CFunction close) {
   add_kind(kind);
   if (!luaL_newmetatable(L, kind->name)) {
     lua_pop(L, 1);
@@ -142,6 +142,6 @@ static int live(lua_State *L) {
 }
 
 void op_register(lua_State *L) {
-  static const luaL_Reg functions[] = {{"live", live}, {NULL, NULL}};
+  static const luaL_Reg functions[] = { { "live", live }, { NULL, NULL } };
   luaL_setfuncs(L, functions, 0);
 }

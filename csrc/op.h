@@ -1,13 +1,16 @@
 /*
- * An operation: anything that takes time and ends on the loop (a call, a stream, an HTTP request, a listening server …).
+ * An operation: anything that takes time and ends on the loop (a call, a stream, an HTTP request, a listening server
+ * …).
  *
- * It is C memory with a count of its owners: one for the Lua userdata that shows it, one for each completion-queue tag or foreign
- * thread that will still touch it, one while it stands in the loop's ready list. Whoever gives up the last one frees it, on
- * whichever thread that happens; so neither a collected userdata nor a late tag can touch freed memory.
+ * It is C memory with a count of its owners: one for the Lua userdata that shows it, one for each completion-queue tag
+ * or foreign thread that will still touch it, one while it stands in the loop's ready list. Whoever gives up the last
+ * one frees it, on whichever thread that happens; so neither a collected userdata nor a late tag can touch freed
+ * memory.
  */
 #ifndef WGTWO_OP_H
 #define WGTWO_OP_H
 
+#include <lauxlib.h>
 #include <lua.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -17,20 +20,20 @@ typedef struct Op Op;
 
 /* One static instance per kind of operation. */
 typedef struct OpKind {
-  const char *name;           /* the userdata's __name, "wgtwo.call" */
-  void (*destroy)(Op *op);    /* frees op; any thread, no Lua */
-  atomic_int live;            /* operations of this kind not yet freed, in the whole process */
-  struct OpKind *next;        /* all kinds that op_kind_register has seen */
+  const char *name;        /* the userdata's __name, "wgtwo.call" */
+  void (*destroy)(Op *op); /* frees op; any thread, no Lua */
+  atomic_int live;         /* operations of this kind not yet freed, in the whole process */
+  struct OpKind *next;     /* all kinds that op_kind_register has seen */
 } OpKind;
 
 struct Op {
   OpKind *kind;
   Loop *loop;
   atomic_int owners;
-  Op *next_ready;    /* in the ready list; guarded by the loop's lock */
-  bool queued;       /* stands in the ready list; guarded by the loop's lock */
-  Op *next_pending;  /* in the list of op_ready_soon; I/O thread only */
-  bool pending;      /* stands in it; I/O thread only */
+  Op *next_ready;   /* in the ready list; guarded by the loop's lock */
+  bool queued;      /* stands in the ready list; guarded by the loop's lock */
+  Op *next_pending; /* in the list of op_ready_soon; I/O thread only */
+  bool pending;     /* stands in it; I/O thread only */
 };
 
 /* Starts the life of op, which has one owner: the caller. Any thread. */
@@ -40,13 +43,14 @@ void op_release(Op *op);
 
 /* Tells the Lua thread that op has news. Any thread; the caller must own op. Cheap when it was told already. */
 void op_ready(Op *op);
-/* The same from a tag's callback on the I/O thread: told together with what else the queue holds now, for one wake-up. */
+/* The same from a tag's callback on the I/O thread: told together with what else the queue holds now, for one wake-up.
+ */
 void op_ready_soon(Op *op);
 
 /* Lua thread from here on. */
 
 /* Makes kind known to core.live() and creates its metatable with these methods, `close` as __gc and __close. */
-void op_kind_register(lua_State *L, OpKind *kind, const struct luaL_Reg *methods, lua_CFunction close);
+void op_kind_register(lua_State *L, OpKind *kind, const luaL_Reg *methods, lua_CFunction close);
 /* Pushes a new, still closed userdata of this kind: raises when memory is short, before anything was acquired. */
 Op **op_new_userdata(lua_State *L, OpKind *kind);
 /* Puts op into the userdata on top of the stack, which becomes one of its owners, in the caller's place. */

@@ -1,9 +1,10 @@
 /*
  * Waiting, on the Lua thread: core.poll.
  *
- * It waits in epoll with the caller's signal mask, and with all signals blocked around it, so that none can come between the look
- * for a pending hook and the wait. Lua's own SIGINT handler only sets a hook on the main state: such a hook is run here, by calling
- * a function that does nothing on the main state, with nothing locked; what it raises is raised again where core.poll was called.
+ * It waits in epoll with the caller's signal mask, and with all signals blocked around it, so that none can come
+ * between the look for a pending hook and the wait. Lua's own SIGINT handler only sets a hook on the main state: such a
+ * hook is run here, by calling a function that does nothing on the main state, with nothing locked; what it raises is
+ * raised again where core.poll was called.
  */
 #include <errno.h>
 #include <lauxlib.h>
@@ -67,8 +68,8 @@ static int to_milliseconds(lua_State *L, int arg) {
 /*
  * core.poll(timeout, list) -> n
  *
- * Puts the userdata of the operations that have news into list[1..n]. Waits at most timeout seconds for the first (nil: for ever,
- * 0: not at all); may return 0 early. Raises what a pending hook raises: "interrupted!" after Ctrl-C.
+ * Puts the userdata of the operations that have news into list[1..n]. Waits at most timeout seconds for the first (nil:
+ * for ever, 0: not at all); may return 0 early. Raises what a pending hook raises: "interrupted!" after Ctrl-C.
  */
 static int poll_ready(lua_State *L) {
   Loop *loop = loop_get(L);
@@ -102,6 +103,7 @@ static int realtime(lua_State *L) { return push_clock(L, CLOCK_REALTIME); }
 
 void poll_register(lua_State *L) {
   static const luaL_Reg functions[] = {
-      {"poll", poll_ready}, {"pollfd", pollfd}, {"now", now}, {"time", realtime}, {NULL, NULL}};
+    { "poll", poll_ready }, { "pollfd", pollfd }, { "now", now }, { "time", realtime }, { NULL, NULL }
+  };
   luaL_setfuncs(L, functions, 0);
 }

@@ -1,0 +1,32 @@
+/*
+ * wgtwo.core: the C module. Its functions come from the files that they belong to; lua/wgtwo/core.meta.lua describes
+ * them.
+ */
+#include <lauxlib.h>
+
+#include "acker.h"
+#include "call.h"
+#include "channel.h"
+#include "encode.h"
+#include "http.h"
+#include "json.h"
+#include "loop.h"
+#include "message.h"
+#include "process.h"
+#include "schema.h"
+#include "server.h"
+#include "watch.h"
+
+__attribute__((visibility("default"))) int luaopen_wgtwo_core(lua_State *L);
+
+int luaopen_wgtwo_core(lua_State *L) {
+  static void (*const rooms[])(lua_State *) = {
+    loop_register,   op_register,      poll_register,   channel_register, call_register,
+    acker_register,  server_register,  http_register,   process_register, watch_register,
+    schema_register, message_register, encode_register, json_register,
+  };
+  luaL_checkversion(L);
+  lua_newtable(L);
+  for (size_t i = 0; i < sizeof rooms / sizeof rooms[0]; i++) rooms[i](L);
+  return 1;
+}
