@@ -1,0 +1,301 @@
+#include "server.h"
+
+#include <grpc/grpc_security.h>
+#include <grpc/slice.h>
+#include <grpc/support/time.h>
+#include <lauxlib.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "batch.h"
+#include "probes.h"
+#include "loop.h"
+#include "server_call.h"
+#if HAVE_GRPC_CREDENTIALS_H
+#include <grpc/credentials.h>
+#endif
+
+enum {
+  REQUESTS = 32,      /* outstanding in gRPC */
+  ACCEPTED_MAX = 256, /* calls that wait for Lua */
+  MAX_ARGS = 32
+};
+
+typedef struct Server Server;
+
+/* One request for a call. It owns the server while it is outstanding. */
+typedef struct Request {
+  Tag tag;
+  Server *server;
+  grpc_call *call;
+  grpc_call_details details;
+  grpc_metadata_array metadata;
+  bool outstanding; /* guarded by the server's lock */
+} Request;
+
+struct Server {
+  Op op;
+  Tag stopped, grace_over;
+  grpc_server *grpc;
+  grpc_completion_queue *queue;
+  grpc_channel *timer; /* a lame channel, whose state never changes: waiting for it to change is a timer */
+  bool started;        /* Lua thread */
+
+  pthread_mutex_t lock; /* guards what follows */
+  bool closing;
+  ServerCall *accepted[ACCEPTED_MAX]; /* a ring; each entry owns its call */
+  size_t accepted_first, accepted_count;
+  Request requests[REQUESTS];
+};
+
+static Server *of_stopped(Tag *tag) { return (Server *)((char *)tag - offsetof(Server, stopped)); }
+static Server *of_grace_over(Tag *tag) { return (Server *)((char *)tag - offsetof(Server, grace_over)); }
+
+static void destroy_server(Op *op) {
+  Server *server = (Server *)op;
+  for (size_t i = 0; i < REQUESTS; i++) {
+    grpc_call_details_destroy(&server->requests[i].details);
+    grpc_metadata_array_destroy(&server->requests[i].metadata);
+  }
+  if (server->timer != NULL) grpc_channel_destroy(server->timer);
+  if (server->grpc != NULL) grpc_server_destroy(server->grpc);
+  pthread_mutex_destroy(&server->lock);
+  free(server);
+}
+
+static OpKind server_kind = { .name = "wgtwo.server", .destroy = destroy_server };
+
+static Server *check_server(lua_State *L) { return (Server *)op_check(L, 1, &server_kind); }
+
+/* Accepting. All but the tag's callback with the lock held. */
+
+static void request_call(Server *server, Request *request) {
+  if (server->closing || request->outstanding || server->accepted_count >= ACCEPTED_MAX) return;
+  op_own(&server->op);
+  request->outstanding = true;
+  if (grpc_server_request_call(server->grpc, &request->call, &request->details, &request->metadata, server->queue,
+                               server->queue, &request->tag) == GRPC_CALL_OK) {
+    return;
+  }
+  request->outstanding = false;
+  atomic_fetch_sub(&server->op.owners, 1); /* not the last one: whoever called this has one */
+}
+
+static void request_calls(Server *server) {
+  for (size_t i = 0; i < REQUESTS; i++) request_call(server, &server->requests[i]);
+}
+
+static ServerCall *pop_accepted(Server *server) {
+  ServerCall *call = server->accepted[server->accepted_first];
+  server->accepted_first = (server->accepted_first + 1) % ACCEPTED_MAX;
+  server->accepted_count--;
+  return call;
+}
+
+static void on_requested(Tag *tag, bool ok) {
+  Request *request = (Request *)((char *)tag - offsetof(Request, tag));
+  Server *server = request->server;
+  ServerCall *call =
+      ok ? server_call_begin(server->op.loop, request->call, &request->details, &request->metadata) : NULL;
+  pthread_mutex_lock(&server->lock);
+  request->outstanding = false;
+  bool keep = call != NULL && !server->closing && server->accepted_count < ACCEPTED_MAX;
+  if (keep) server->accepted[(server->accepted_first + server->accepted_count++) % ACCEPTED_MAX] = call;
+  if (ok) request_call(server, request);
+  pthread_mutex_unlock(&server->lock);
+  if (keep) {
+    op_ready_soon(&server->op);
+  } else if (call != NULL) {
+    server_call_refuse(call);
+  }
+  op_release(&server->op);
+}
+
+/* Making and starting */
+
+static size_t read_args(lua_State *L, int index, grpc_arg *args, size_t count) {
+  if (lua_isnoneornil(L, index)) return count;
+  luaL_checktype(L, index, LUA_TTABLE);
+  lua_pushnil(L);
+  while (lua_next(L, index)) {
+    if (lua_type(L, -2) != LUA_TSTRING || !lua_isinteger(L, -1)) luaL_error(L, "server arguments are integers by name");
+    if (count == MAX_ARGS) luaL_error(L, "more than %d server arguments", MAX_ARGS);
+    args[count].type = GRPC_ARG_INTEGER;
+    args[count].key = (char *)lua_tostring(L, -2);
+    args[count++].value.integer = (int)lua_tointeger(L, -1);
+    lua_pop(L, 1);
+  }
+  return count;
+}
+
+/* core.server([{["grpc.argument"] = integer, …}]) -> server. What is given comes last, and the last of two equal names
+ * counts. */
+static int new_server(lua_State *L) {
+  grpc_arg args[MAX_ARGS] = {
+    { .type = GRPC_ARG_INTEGER, .key = "grpc.so_reuseport", .value.integer = 0 },
+    /* Clients ping as the platform allows; how often is not punished here. */
+    { .type = GRPC_ARG_INTEGER, .key = "grpc.http2.min_ping_interval_without_data_ms", .value.integer = 10 },
+    { .type = GRPC_ARG_INTEGER, .key = "grpc.http2.max_ping_strikes", .value.integer = 0 },
+    { .type = GRPC_ARG_INTEGER, .key = "grpc.keepalive_permit_without_calls", .value.integer = 1 },
+    { .type = GRPC_ARG_INTEGER, .key = "grpc.max_receive_message_length", .value.integer = 16 * 1024 * 1024 },
+  };
+  size_t count = read_args(L, 1, args, 5);
+  Loop *loop = loop_get(L);
+  grpc_completion_queue *queue = loop_queue(L, loop);
+  Op **box = op_new_userdata(L, &server_kind);
+  Server *server = calloc(1, sizeof *server);
+  if (server == NULL) return luaL_error(L, "not enough memory");
+  op_init(&server->op, &server_kind, loop);
+  pthread_mutex_init(&server->lock, NULL);
+  server->queue = queue;
+  for (size_t i = 0; i < REQUESTS; i++) {
+    server->requests[i].server = server;
+    server->requests[i].tag.done = on_requested;
+    grpc_call_details_init(&server->requests[i].details);
+    grpc_metadata_array_init(&server->requests[i].metadata);
+  }
+  grpc_channel_args channel_args = { count, args };
+  server->grpc = grpc_server_create(&channel_args, NULL);
+  grpc_server_register_completion_queue(server->grpc, queue, NULL);
+  op_adopt(L, box, &server->op);
+  return 1;
+}
+
+static const char *pem(lua_State *L, const char *name, bool required) {
+  int type = lua_getfield(L, 3, name);
+  if (type != LUA_TSTRING && (required || type != LUA_TNIL)) luaL_error(L, "server:listen: '%s' is a PEM string", name);
+  const char *text = lua_tostring(L, -1);
+  lua_pop(L, 1); /* still referenced by the table */
+  return text;
+}
+
+static grpc_server_credentials *make_credentials(lua_State *L) {
+  if (lua_isnoneornil(L, 3)) return grpc_insecure_server_credentials_create();
+  luaL_checktype(L, 3, LUA_TTABLE);
+  grpc_ssl_pem_key_cert_pair pair = { pem(L, "key", true), pem(L, "cert", true) };
+  const char *client_ca = pem(L, "client_ca", false);
+  return grpc_ssl_server_credentials_create_ex(client_ca, &pair, 1,
+                                               client_ca == NULL
+                                                   ? GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE
+                                                   : GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY,
+                                               NULL);
+}
+
+/* server:listen(address[, {cert =, key =, client_ca =}]) -> port, or nil and a reason. Port 0 is chosen by the kernel.
+ */
+static int server_listen(lua_State *L) {
+  Server *server = check_server(L);
+  const char *address = luaL_checkstring(L, 2);
+  if (server->started) return luaL_error(L, "server:listen comes before server:start");
+  grpc_server_credentials *credentials = make_credentials(L);
+  if (credentials == NULL) {
+    lua_pushnil(L);
+    lua_pushliteral(L, "gRPC refuses this certificate or key");
+    return 2;
+  }
+  int port = grpc_server_add_http2_port(server->grpc, address, credentials);
+  grpc_server_credentials_release(credentials);
+  if (port <= 0) {
+    lua_pushnil(L);
+    lua_pushfstring(L, "cannot listen on %s: the address is taken or wrong, or the certificate and key do not fit",
+                    address);
+    return 2;
+  }
+  lua_pushinteger(L, port);
+  return 1;
+}
+
+static int server_start(lua_State *L) {
+  Server *server = check_server(L);
+  if (server->started) return 0;
+  server->started = true;
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before); /* threads that gRPC starts now leave signals to the Lua thread */
+  grpc_server_start(server->grpc);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  pthread_mutex_lock(&server->lock);
+  request_calls(server);
+  pthread_mutex_unlock(&server->lock);
+  return 0;
+}
+
+/* server:take() -> the next call, or false: the server becomes ready when there is one */
+static int server_take(lua_State *L) {
+  Server *server = check_server(L);
+  pthread_mutex_lock(&server->lock);
+  bool none = server->accepted_count == 0;
+  pthread_mutex_unlock(&server->lock);
+  if (none) {
+    lua_pushboolean(L, 0);
+    return 1;
+  }
+  Op **box = server_call_new_userdata(L);
+  pthread_mutex_lock(&server->lock);
+  bool was_full = server->accepted_count >= ACCEPTED_MAX - REQUESTS;
+  ServerCall *call = pop_accepted(server); /* only this thread takes, so it is still there */
+  if (was_full) request_calls(server);
+  pthread_mutex_unlock(&server->lock);
+  server_call_show(L, box, call);
+  return 1;
+}
+
+/* Ending */
+
+static void on_stopped(Tag *tag, bool ok) {
+  (void)ok;
+  op_release(&of_stopped(tag)->op);
+}
+
+static void on_grace_over(Tag *tag, bool ok) {
+  (void)ok;
+  Server *server = of_grace_over(tag);
+  grpc_server_cancel_all_calls(server->grpc); /* nothing when it has stopped already */
+  op_release(&server->op);
+}
+
+/* Stops to accept, and ends what goes on: after grace seconds, if there is anything. Takes over the caller's share. */
+static void stop(Server *server, double grace) {
+  pthread_mutex_lock(&server->lock);
+  server->closing = true;
+  ServerCall *refused[ACCEPTED_MAX];
+  size_t count = 0;
+  while (server->accepted_count > 0) refused[count++] = pop_accepted(server);
+  pthread_mutex_unlock(&server->lock);
+  for (size_t i = 0; i < count; i++) server_call_refuse(refused[i]);
+
+  op_own(&server->op);
+  server->stopped.done = on_stopped;
+  grpc_server_shutdown_and_notify(server->grpc, server->queue, &server->stopped);
+  if (grace > 0) server->timer = grpc_lame_client_channel_create("timer", GRPC_STATUS_UNAVAILABLE, "timer");
+  if (server->timer != NULL) {
+    op_own(&server->op);
+    server->grace_over.done = on_grace_over;
+    grpc_connectivity_state state = grpc_channel_check_connectivity_state(server->timer, 0);
+    grpc_channel_watch_connectivity_state(server->timer, state, deadline_in(grace), server->queue, &server->grace_over);
+  } else {
+    grpc_server_cancel_all_calls(server->grpc);
+  }
+  op_release(&server->op);
+}
+
+/* server:close([grace = 0]): returns at once. No new calls; those that go on have grace seconds, then they are
+ * cancelled. */
+static int server_close(lua_State *L) {
+  double grace = lua_type(L, 2) == LUA_TNUMBER ? lua_tonumber(L, 2) : 0; /* as __close it gets an error here */
+  Op *op = op_disown(L, 1, &server_kind);
+  if (op != NULL) stop((Server *)op, grace);
+  return 0;
+}
+
+void server_register(lua_State *L) {
+  static const luaL_Reg methods[] = {
+    { "listen", server_listen }, { "start", server_start }, { "take", server_take }, { NULL, NULL }
+  };
+  static const luaL_Reg functions[] = { { "server", new_server }, { NULL, NULL } };
+  op_kind_register(L, &server_kind, methods, server_close);
+  server_call_register(L);
+  luaL_setfuncs(L, functions, 0);
+}
