@@ -76,7 +76,8 @@ unexport LUA_PATH_5_4 LUA_CPATH_5_4
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps deps-test deps-lint demo test suite lint sanitize fuzz bench install dist clean help FORCE
+.PHONY: all deps deps-test deps-lint demo test suite sanitize sanitize-memory sanitize-collection sanitize-threads fuzz fuzz-targets \
+  lint lint-format lint-lua lint-cppcheck lint-compilers format install dist clean help FORCE
 
 all: $(MODULES) $(API_SETS) ## build the C modules and the API description (default)
 
@@ -109,6 +110,9 @@ $(BUILD)/probes.h: $(BUILD)/flags Makefile
 
 # ---- rules -------------------------------------------------------------------------------------------------------------
 
+# One short line a step; V=1 shows the commands.
+say = $(if $(V),,@echo "  $(1)";)
+
 # Rebuild when the compiler or its flags change, and only then.
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
@@ -117,24 +121,24 @@ $(BUILD)/flags: FORCE
 
 $(BUILD)/obj/csrc/%.o: csrc/%.c $(BUILD)/flags | $(BUILD)/probes.h $(DESCRIPTOR).h
 	@mkdir -p $(@D)
-	$(COMPILE) $(WARNINGS) -MMD -MP -c $< -o $@
+	$(call say,CC $<) $(COMPILE) $(WARNINGS) -MMD -MP -c $< -o $@
 
 $(BUILD)/obj/descriptor.pb-c.o: $(DESCRIPTOR).c $(DESCRIPTOR).h $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(COMPILE) -w -c $< -o $@
+	$(call say,CC $(notdir $<)) $(COMPILE) -w -c $< -o $@
 
 $(BUILD)/lib/wgtwo/core.so: $(CORE_OBJECTS)
 	@mkdir -p $(@D)
-	$(LINK) $^ -o $@ $(CORE_LIBS)
+	$(call say,LD $@) $(LINK) $^ -o $@ $(CORE_LIBS)
 
 $(BUILD)/lib/wgtwo/httpd.so: $(HTTPD_OBJECTS)
 	@mkdir -p $(@D)
-	$(LINK) $^ -o $@ $(HTTPD_LIBS)
+	$(call say,LD $@) $(LINK) $^ -o $@ $(HTTPD_LIBS)
 
 ifeq ($(PREGENERATED),)
 $(DESCRIPTOR).c $(DESCRIPTOR).h &: $(PROTOBUF_INCDIR)/google/protobuf/descriptor.proto
 	@mkdir -p $(GENERATED)
-	$(PROTOC_C) --c_out=$(GENERATED) -I$(PROTOBUF_INCDIR) google/protobuf/descriptor.proto
+	$(call say,PROTOC-C descriptor.proto) $(PROTOC_C) --c_out=$(GENERATED) -I$(PROTOBUF_INCDIR) google/protobuf/descriptor.proto
 	@touch $(DESCRIPTOR).c $(DESCRIPTOR).h
 
 $(BUILD)/proto.list: FORCE
@@ -142,7 +146,7 @@ $(BUILD)/proto.list: FORCE
 	@printf '%s\n' $(sort $(PROTO_FILES)) >$@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
-protoc = $(PROTOC) --include_imports $(1) --descriptor_set_out=$@ -Iproto -I$(PROTOBUF_INCDIR) $(sort $(PROTO_FILES))
+protoc = $(call say,PROTOC $@) $(PROTOC) --include_imports $(1) --descriptor_set_out=$@ -Iproto -I$(PROTOBUF_INCDIR) $(sort $(PROTO_FILES))
 
 $(GENERATED)/share/wgtwo/api.binpb: $(PROTO_FILES) $(BUILD)/proto.list
 	@mkdir -p $(@D)
@@ -181,8 +185,11 @@ deps-test: ## … and what the tests need
 deps-lint: ## … and what lint, sanitize and fuzz need
 	$(call install_packages,$(DEPS_LINT))
 
+JOBS := $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+build = @$(MAKE) --no-print-directory $(JOBS)
+
 demo: deps ## walk through the rock against its own sandbox
-	@$(MAKE) --no-print-directory all
+	$(build) all
 	@$(LUA) examples/getting_started.lua
 
 # ---- tests -------------------------------------------------------------------------------------------------------------
@@ -190,12 +197,127 @@ demo: deps ## walk through the rock against its own sandbox
 SPEC ?= $(sort $(wildcard spec/*_spec.lua))
 FILTER ?=
 
-test: deps-test ## run the tests; SPEC=spec/x_spec.lua for some, FILTER=pattern for some of their names
-	@$(MAKE) --no-print-directory all
-	@$(MAKE) --no-print-directory suite
+test: deps-test ## run the tests; SPEC=spec/x_spec.lua for some files, FILTER=pattern for some names
+	$(build) all
+	$(build) suite
 
+# The tests alone, for a tree that is set up and built.
 suite:
 	@$(LUA) spec/support/suite.lua $(if $(FILTER),--filter='$(FILTER)') $(SPEC)
+
+# ---- sanitizers: the suite again, in builds of their own ------------------------------------------------------------------
+
+# These two build and compare whole trees, or measure: a sanitizer in the compiler's process or a slow machine says nothing of us.
+SANITIZE_SPEC ?= $(filter-out spec/packaging_spec.lua,$(SPEC))
+THREAD_SPEC ?= $(filter $(addprefix spec/,loop_% poll_% op_% call_% acker_% channel_% http_% server_% stream_%),$(SPEC))
+SUPPRESSIONS := $(CURDIR)/spec/support
+
+sanitize: deps-lint ## AddressSanitizer with leak detection and UBSan, aggressive collection, ThreadSanitizer
+	$(build) sanitize-memory
+	$(build) sanitize-collection
+	$(build) sanitize-threads
+
+sanitize-memory:
+	@echo "== AddressSanitizer, LeakSanitizer, UndefinedBehaviorSanitizer"
+	$(build) BUILD=$(BUILD)/memory SANITIZE=address,undefined all
+	@WGTWO_TEST_WRAP="env LD_PRELOAD=$$($(CC) -print-file-name=libasan.so):$$($(CC) -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1:abort_on_error=0 \
+	LSAN_OPTIONS=suppressions=$(SUPPRESSIONS)/leak.supp:print_suppressions=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	WGTWO_TEST_SANITIZER=address $(MAKE) --no-print-directory BUILD=$(BUILD)/memory SPEC="$(SANITIZE_SPEC)" suite
+
+sanitize-collection:
+	@echo "== aggressive garbage collection"
+	$(build) all
+	@WGTWO_TEST_GC=1 $(MAKE) --no-print-directory SPEC="$(SANITIZE_SPEC)" suite
+
+sanitize-threads:
+	@echo "== ThreadSanitizer"
+	$(build) BUILD=$(BUILD)/threads SANITIZE=thread all
+	@WGTWO_TEST_WRAP="env LD_PRELOAD=$$($(CC) -print-file-name=libtsan.so)" \
+	TSAN_OPTIONS=suppressions=$(SUPPRESSIONS)/thread.supp:print_suppressions=0:halt_on_error=0:second_deadlock_stack=1 \
+	WGTWO_TEST_SANITIZER=thread $(MAKE) --no-print-directory BUILD=$(BUILD)/threads SPEC="$(THREAD_SPEC)" suite
+
+# ---- fuzzing: each spec/fuzz/NAME.c is a libFuzzer target with its corpus in spec/fuzz/corpus/NAME -------------------------
+
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := $(patsubst spec/fuzz/%.c,%,$(wildcard spec/fuzz/*.c))
+
+fuzz: deps-lint ## run every fuzz target for FUZZ_SECONDS (60)
+	$(build) BUILD=$(BUILD)/fuzz CC=$(CLANG) SANITIZE=fuzzer-no-link,address,undefined fuzz-targets all
+	@set -e; for name in $(FUZZ_TARGETS); do \
+	  echo "== fuzz $$name, $(FUZZ_SECONDS) s"; \
+	  mkdir -p $(BUILD)/fuzz/corpus/$$name spec/fuzz/corpus/$$name; \
+	  LUA_PATH='$(subst $(abspath $(GENERATED)),$(if $(PREGENERATED),$(abspath $(GENERATED)),$(BUILD_PATH)/fuzz),$(LUA_PATH))' \
+	  LSAN_OPTIONS=suppressions=$(SUPPRESSIONS)/leak.supp:print_suppressions=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	  $(BUILD)/fuzz/$$name -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 -rss_limit_mb=4096 -print_final_stats=0 \
+	    -verbosity=1 -artifact_prefix=$(BUILD)/fuzz/$$name- $(BUILD)/fuzz/corpus/$$name spec/fuzz/corpus/$$name; \
+	done
+
+fuzz-targets: $(addprefix $(BUILD)/,$(FUZZ_TARGETS))
+
+$(addprefix $(BUILD)/,$(FUZZ_TARGETS)): $(BUILD)/%: spec/fuzz/%.c $(CORE_OBJECTS)
+	$(call say,LD $@) $(COMPILE) $(WARNINGS) -fsanitize=fuzzer $< $(CORE_OBJECTS) -o $@ -pthread $(LDFLAGS) $(LIBRARY_LIBDIRS) $(CORE_LIBS) -llua5.4 -lm
+
+# ---- lint --------------------------------------------------------------------------------------------------------------
+
+lint: deps-lint ## clang-format, luacheck, cppcheck, and both compilers with warnings as errors
+	$(build) -k lint-format lint-lua lint-cppcheck lint-compilers
+	@echo "lint: clean"
+
+lint-format:
+	clang-format --dry-run -Werror $(C_FILES)
+
+lint-lua:
+	luacheck -q --no-color .
+
+lint-cppcheck: $(BUILD)/features.h $(DESCRIPTOR).h
+	@mkdir -p $(BUILD)/cppcheck
+	cppcheck --quiet --std=c11 --language=c --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
+	  --suppress=missingIncludeSystem --suppress=*:$(BUILD)/* --library=posix --cppcheck-build-dir=$(BUILD)/cppcheck \
+	  -D_GNU_SOURCE -I$(BUILD) -Icsrc $(filter %.c,$(C_FILES))
+
+lint-compilers: $(patsubst %.c,$(BUILD)/lint/%.gcc,$(filter %.c,$(C_FILES))) $(patsubst %.c,$(BUILD)/lint/%.clang,$(filter %.c,$(C_FILES)))
+
+# Optimised, since some warnings need the data flow.
+lint_compile = @mkdir -p $(@D); echo "$(1) $<"; $(1) $(OWN_CPPFLAGS) $(OWN_CFLAGS) $(WARNINGS) -Werror -O2 -c $< -o $@
+
+$(BUILD)/lint/%.gcc: %.c $(wildcard csrc/*.h) $(BUILD)/features.h $(DESCRIPTOR).h
+	$(call lint_compile,gcc)
+
+$(BUILD)/lint/%.clang: %.c $(wildcard csrc/*.h) $(BUILD)/features.h $(DESCRIPTOR).h
+	$(call lint_compile,$(CLANG))
+
+format: ## lay out the C files as lint wants them
+	clang-format -i $(C_FILES)
+
+# ---- installing and packing ------------------------------------------------------------------------------------------------
+
+PREFIX ?= /usr/local
+INST_LIBDIR ?= $(PREFIX)/lib/lua/5.4
+INST_LUADIR ?= $(PREFIX)/share/lua/5.4
+INST_BINDIR ?= $(PREFIX)/bin
+
+install: all ## install into PREFIX (/usr/local): lib/lua/5.4, share/lua/5.4, bin
+	@mkdir -p '$(DESTDIR)$(INST_LIBDIR)/wgtwo' '$(DESTDIR)$(INST_LUADIR)/wgtwo'
+	install -m 755 $(MODULES) '$(DESTDIR)$(INST_LIBDIR)/wgtwo/'
+	@set -e; for file in $(LUA_FILES); do \
+	  install -D -m 644 "$$file" '$(DESTDIR)$(INST_LUADIR)/'"$${file#lua/}"; done
+	install -m 644 $(API_SETS) '$(DESTDIR)$(INST_LUADIR)/wgtwo/'
+
+ARCHIVE_NAME := wgtwo-$(VERSION)
+ARCHIVE := $(BUILD)/$(ARCHIVE_NAME).tar.gz
+SOURCE_FILES = $(if $(wildcard .git),git ls-files,find Makefile csrc lua proto rockspec spec examples README.md LICENSE .[a-z]* -type f \
+  -not -path '$(BUILD)/*' -not -path '.build/*' -not -path '.generated/*')
+
+dist: $(DESCRIPTOR).c $(API_SETS) ## pack a source archive that builds without protoc and protoc-c
+	@rm -rf $(BUILD)/dist && mkdir -p $(BUILD)/dist/$(ARCHIVE_NAME)/.generated/google/protobuf \
+	  $(BUILD)/dist/$(ARCHIVE_NAME)/.generated/share/wgtwo
+	@$(SOURCE_FILES) | tar -cf - -T - | tar -xf - -C $(BUILD)/dist/$(ARCHIVE_NAME)
+	@cp $(DESCRIPTOR).c $(DESCRIPTOR).h $(BUILD)/dist/$(ARCHIVE_NAME)/.generated/google/protobuf/
+	@cp $(API_SETS) $(BUILD)/dist/$(ARCHIVE_NAME)/.generated/share/wgtwo/
+	@tar --sort=name --owner=0 --group=0 --numeric-owner --mtime='2026-01-01 00:00Z' -C $(BUILD)/dist -cf - $(ARCHIVE_NAME) | gzip -9n >$(ARCHIVE)
+	@rm -rf $(BUILD)/dist
+	@echo $(ARCHIVE)
 
 clean: ## remove everything that was built
 	rm -rf $(BUILD)
