@@ -2,18 +2,25 @@
 
 #include <errno.h>
 #include <lauxlib.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #define LOOP_TYPE "wgtwo.loop"
-enum { BATCH = 64 }; /* tags handled before the Lua thread is told, so that a burst costs one wake-up */
+enum {
+  BATCH = 256,
+  DRAIN_WAIT_MS = 1000,
+  DRAIN_WAITS = 5
+}; /* tags handled before the Lua thread is told, so that a burst costs one wake-up */
 
 struct Loop {
-  pid_t pid;    /* of the process that uses it, once something was started; 0 before */
-  int epoll_fd; /* what the Lua thread waits on */
-  int event_fd; /* in epoll_fd; written when the ready list gets its first operation */
+  atomic_int ops;      /* operations not yet freed */
+  atomic_bool closing; /* the Lua thread waits for the last of them */
+  pid_t pid;           /* of the process that uses it, once something was started; 0 before */
+  int epoll_fd;        /* what the Lua thread waits on */
+  int event_fd;        /* in epoll_fd; written when the ready list gets its first operation */
 
   pthread_mutex_t lock;
   Op *ready_first, *ready_last; /* guarded by lock; each owned by the list */
@@ -179,7 +186,7 @@ bool loop_is_foreign(const Loop *loop) { return loop->pid != 0 && loop->pid != g
 
 Loop *loop_get(lua_State *L) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &loop_key);
-  Loop *loop = lua_touserdata(L, -1);
+  Loop **box = lua_touserdata(L, -1), *loop = box == NULL ? NULL : *box;
   lua_pop(L, 1);
   if (loop == NULL) luaL_error(L, "wgtwo is closed: this Lua state is ending");
   if (loop_is_foreign(loop)) {
@@ -191,26 +198,52 @@ Loop *loop_get(lua_State *L) {
   return loop;
 }
 
-/* __gc, when the state closes: every userdata was finalised before this one, so that all calls are cancelled and only
- * tags are out. */
+/*
+ * Lets what is still out come back: every userdata was finalised before, so all calls are cancelled, and only their
+ * tags and the ready list still own them. The queue may be shut down only after that, since a callback may start one
+ * batch more until it learns of the cancellation. False: something never came back.
+ */
+static bool drain(Loop *loop) {
+  struct pollfd readable = { .fd = loop->event_fd, .events = POLLIN };
+  struct epoll_event event = { .data.ptr = NULL };
+  atomic_store(&loop->closing, true);
+  for (int waits = 0; waits < DRAIN_WAITS;) {
+    for (Op *op; (op = loop_next_ready(loop)) != NULL;) op_release(op);
+    if (atomic_load(&loop->ops) == 0) return true;
+    if (poll(&readable, 1, DRAIN_WAIT_MS) <= 0) waits++;
+    loop_woken(loop, &event);
+  }
+  return false;
+}
+
+static void stop_io_thread(Loop *loop) {
+  if (loop->queue == NULL) return;
+  grpc_completion_queue_shutdown(loop->queue);
+  pthread_join(loop->io_thread, NULL);
+  grpc_completion_queue_destroy(loop->queue);
+}
+
+/* __gc, when the state closes. */
 static int close_loop(lua_State *L) {
-  Loop *loop = luaL_checkudata(L, 1, LOOP_TYPE);
+  Loop **box = luaL_checkudata(L, 1, LOOP_TYPE), *loop = *box;
+  *box = NULL;
   lua_pushnil(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &loop_key);
-  if (loop->event_fd < 0) return 0;
-  if (!loop_is_foreign(loop)) {
-    if (loop->queue != NULL) {
-      grpc_completion_queue_shutdown(loop->queue); /* ends drive_queue when the last tag has come back */
-      pthread_join(loop->io_thread, NULL);
-      grpc_completion_queue_destroy(loop->queue);
-    }
-    for (Op *op; (op = loop_next_ready(loop)) != NULL;) op_release(op);
-    pthread_mutex_destroy(&loop->lock);
-  }
-  close(loop->event_fd);
-  close(loop->epoll_fd);
-  loop->event_fd = loop->epoll_fd = -1;
+  if (loop == NULL || loop_is_foreign(loop) || !drain(loop))
+    return 0; /* its threads still use it: the process is ending */
+  stop_io_thread(loop);
+  if (loop->event_fd >= 0) close(loop->event_fd);
+  if (loop->epoll_fd >= 0) close(loop->epoll_fd);
+  pthread_mutex_destroy(&loop->lock);
+  free(loop);
   return 0;
+}
+
+void loop_count_op(Loop *loop) { atomic_fetch_add(&loop->ops, 1); }
+
+void loop_uncount_op(Loop *loop) {
+  bool last = atomic_fetch_sub(&loop->ops, 1) == 1;
+  if (last && atomic_load(&loop->closing)) signal_lua(loop);
 }
 
 static LoopApi api = {
@@ -229,26 +262,28 @@ static LoopApi api = {
   .op_disown = op_disown,
 };
 
+static Loop *new_loop(void) {
+  Loop *loop = calloc(1, sizeof *loop);
+  if (loop == NULL) return NULL;
+  pthread_mutex_init(&loop->lock, NULL);
+  loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+  loop->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  return loop;
+}
+
 void loop_register(lua_State *L) {
-  Loop *loop = lua_newuserdatauv(L, sizeof *loop, 0);
-  memset(loop, 0, sizeof *loop);
-  loop->event_fd = loop->epoll_fd = -1;
+  Loop **box = lua_newuserdatauv(L, sizeof(Loop *), 0);
+  *box = NULL;
   luaL_newmetatable(L, LOOP_TYPE);
   lua_pushcfunction(L, close_loop);
   lua_setfield(L, -2, "__gc");
   lua_setmetatable(L, -2);
 
-  int epoll_fd = epoll_create1(EPOLL_CLOEXEC), event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  Loop *loop = *box = new_loop();
   struct epoll_event event = { .events = EPOLLIN, .data.ptr = NULL };
-  if (epoll_fd < 0 || event_fd < 0 || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, event_fd, &event) < 0) {
-    int error = errno;
-    if (epoll_fd >= 0) close(epoll_fd);
-    if (event_fd >= 0) close(event_fd);
-    luaL_error(L, "cannot make wgtwo's event descriptors: %s", strerror(error));
+  if (loop == NULL || epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->event_fd, &event) < 0) {
+    luaL_error(L, "cannot make wgtwo's event descriptors: %s", strerror(loop == NULL ? ENOMEM : errno));
   }
-  pthread_mutex_init(&loop->lock, NULL);
-  loop->epoll_fd = epoll_fd;
-  loop->event_fd = event_fd;
   lua_rawsetp(L, LUA_REGISTRYINDEX, &loop_key);
 
   lua_pushlightuserdata(L, &api);

@@ -48,6 +48,10 @@ void signals_restore(const sigset_t *before);
 int loop_watch(Loop *loop, int fd, Op *op);
 void loop_unwatch(Loop *loop, int fd);
 
+/* For op.c: an operation begins, is freed. Any thread. */
+void loop_count_op(Loop *loop);
+void loop_uncount_op(Loop *loop);
+
 /* For poll.c, on the Lua thread. The next ready operation, which the caller owns then, or NULL. */
 Op *loop_next_ready(Loop *loop);
 int loop_epoll_fd(const Loop *loop);

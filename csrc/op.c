@@ -19,6 +19,7 @@ void op_init(Op *op, OpKind *kind, Loop *loop) {
   op->next_pending = NULL;
   op->pending = false;
   atomic_fetch_add(&kind->live, 1);
+  loop_count_op(loop);
 }
 
 void op_own(Op *op) { atomic_fetch_add_explicit(&op->owners, 1, memory_order_relaxed); }
@@ -26,8 +27,10 @@ void op_own(Op *op) { atomic_fetch_add_explicit(&op->owners, 1, memory_order_rel
 void op_release(Op *op) {
   if (atomic_fetch_sub_explicit(&op->owners, 1, memory_order_acq_rel) != 1) return;
   OpKind *kind = op->kind;
+  Loop *loop = op->loop;
   kind->destroy(op);
   atomic_fetch_sub(&kind->live, 1);
+  loop_uncount_op(loop);
 }
 
 static void add_kind(OpKind *kind) {
