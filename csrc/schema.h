@@ -13,7 +13,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "arena.h"
+
 typedef struct Schema Schema;
+typedef struct Symbol Symbol;
 typedef struct MessageType MessageType;
 typedef struct EnumType EnumType;
 typedef struct Field Field;
@@ -156,6 +159,17 @@ struct Service {
   const char *file;
   const Method *methods;
   uint32_t method_count;
+};
+
+/* Everything of a set, each list in the set's own order. */
+struct Schema {
+  Arena arena;
+  MessageType **messages;
+  EnumType **enums;
+  Service **services;
+  uint32_t message_count, enum_count, service_count;
+  Symbol *symbols; /* full names of messages, enums, services and methods */
+  uint32_t symbol_mask;
 };
 
 /* -- Building, without Lua (schema_build.c) -- */

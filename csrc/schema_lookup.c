@@ -1,0 +1,267 @@
+/* Finding types, fields and enum values by name and by number, and the nearest name to a wrong one. */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "schema_build.h"
+
+enum { DIRECT_NUMBERS = 64, MAX_METHOD_NAME = 512, MAX_NEAR = 64 };
+
+/* -- Symbols: FNV-1a, since full names share their beginnings -- */
+
+uint32_t symbol_hash(const char *name, size_t len) {
+  uint32_t hash = 2166136261u;
+  for (size_t i = 0; i < len; i++) hash = (hash ^ (uint8_t)name[i]) * 16777619u;
+  return hash;
+}
+
+const Symbol *symbol_find(const Schema *schema, const char *name, size_t len) {
+  uint32_t hash = symbol_hash(name, len);
+  for (uint32_t place = hash & schema->symbol_mask;; place = (place + 1) & schema->symbol_mask) {
+    const Symbol *symbol = &schema->symbols[place];
+    if (symbol->kind == SYMBOL_NONE) return NULL;
+    if (symbol->hash == hash && symbol->len == len && memcmp(symbol->name, name, len) == 0) return symbol;
+  }
+}
+
+static const void *find_kind(const Schema *schema, const char *name, size_t len, SymbolKind kind) {
+  const Symbol *symbol = symbol_find(schema, name, len);
+  return symbol != NULL && symbol->kind == kind ? symbol->what : NULL;
+}
+
+const MessageType *schema_message(const Schema *schema, const char *name, size_t len) {
+  return find_kind(schema, name, len, SYMBOL_MESSAGE);
+}
+
+const EnumType *schema_enum(const Schema *schema, const char *name, size_t len) {
+  return find_kind(schema, name, len, SYMBOL_ENUM);
+}
+
+const Service *schema_service(const Schema *schema, const char *name, size_t len) {
+  return find_kind(schema, name, len, SYMBOL_SERVICE);
+}
+
+const Method *schema_method(const Schema *schema, const char *name, size_t len) {
+  char dotted[MAX_METHOD_NAME];
+  const char *slash = memchr(name, '/', len);
+  if (slash == NULL || len > sizeof dotted) return find_kind(schema, name, len, SYMBOL_METHOD);
+  memcpy(dotted, name, len);
+  dotted[slash - name] = '.';
+  return find_kind(schema, dotted, len, SYMBOL_METHOD);
+}
+
+/* -- Fields -- */
+
+/* Mixes the two ends and the length of a name: quick, and enough to tell the fields of one message apart. */
+static inline uint32_t name_hash(const char *name, size_t len) {
+  uint64_t head = 0, tail = 0;
+  if (len >= 8) {
+    memcpy(&head, name, 8);
+    memcpy(&tail, name + len - 8, 8);
+  } else if (len >= 4) {
+    memcpy(&head, name, 4);
+    memcpy(&tail, name + len - 4, 4);
+  } else if (len > 0) {
+    head = (uint64_t)(uint8_t)name[0] | (uint64_t)(uint8_t)name[len / 2] << 8 | (uint64_t)(uint8_t)name[len - 1] << 16;
+  }
+  uint64_t hash = (head * 0x9E3779B97F4A7C15u) ^ ((tail + len) * 0xC2B2AE3D27D4EB4Fu);
+  return (uint32_t)(hash >> 32 ^ hash >> 15);
+}
+
+static inline const Field *find_name(const FieldNames *names, const char *name, size_t len, bool json) {
+  for (uint32_t place = name_hash(name, len);; place++) {
+    const Field *field = names->places[place & names->mask];
+    if (field == NULL) return NULL;
+    if (field->name_len == len && memcmp(field->name, name, len) == 0) return field;
+    if (json && field->json_name_len == len && memcmp(field->json_name, name, len) == 0) return field;
+  }
+}
+
+const Field *schema_field(const MessageType *type, const char *name, size_t len) {
+  return find_name(&type->names, name, len, false);
+}
+
+const Field *schema_field_by_json_name(const MessageType *type, const char *name, size_t len) {
+  return find_name(&type->json_names, name, len, true);
+}
+
+const Field *schema_field_by_number(const MessageType *type, uint32_t number) {
+  if (number < type->direct) return type->by_number[number];
+  size_t low = 0, high = type->field_count;
+  while (low < high) {
+    size_t middle = (low + high) / 2;
+    if (type->fields[middle].number == number) return &type->fields[middle];
+    if (type->fields[middle].number < number) low = middle + 1;
+    else high = middle;
+  }
+  return NULL;
+}
+
+const Oneof *schema_oneof(const MessageType *type, const char *name, size_t len) {
+  for (uint16_t i = 0; i < type->oneof_count; i++) {
+    if (strlen(type->oneofs[i].name) == len && memcmp(type->oneofs[i].name, name, len) == 0) return &type->oneofs[i];
+  }
+  return NULL;
+}
+
+static bool make_places(Builder *b, FieldNames *names, size_t entries) {
+  uint32_t places = 4;
+  while (places < entries * 2) places *= 2;
+  names->mask = places - 1;
+  return (names->places = build_alloc(b, places, sizeof *names->places)) != NULL;
+}
+
+static void add_name(FieldNames *names, const Field *field, const char *name, size_t len) {
+  uint32_t place = name_hash(name, len);
+  while (names->places[place & names->mask] != NULL) place++;
+  names->places[place & names->mask] = field;
+}
+
+bool build_names(Builder *b, MessageType *type) {
+  uint32_t highest = type->field_count > 0 ? type->fields[type->field_count - 1].number : 0;
+  type->direct = highest < DIRECT_NUMBERS ? highest + 1 : DIRECT_NUMBERS;
+  type->by_number = build_alloc(b, type->direct, sizeof *type->by_number);
+  if (type->by_number == NULL || !make_places(b, &type->names, type->field_count) ||
+      !make_places(b, &type->json_names, 2 * (size_t)type->field_count)) {
+    return false;
+  }
+  for (uint16_t i = 0; i < type->field_count; i++) {
+    const Field *field = &type->fields[i];
+    if (field->number < type->direct) type->by_number[field->number] = field;
+    if (schema_field(type, field->name, field->name_len) != NULL) {
+      return build_fail(b, "%s has two fields %s", type->name, field->name);
+    }
+    add_name(&type->names, field, field->name, field->name_len);
+    if (schema_field_by_json_name(type, field->json_name, field->json_name_len) != NULL) {
+      return build_fail(b, "%s has two fields that JSON calls %s", type->name, field->json_name);
+    }
+    add_name(&type->json_names, field, field->json_name, field->json_name_len);
+    const Field *found = schema_field_by_json_name(type, field->name, field->name_len);
+    if (found == field) continue;
+    if (found != NULL) return build_fail(b, "%s has two fields that JSON calls %s", type->name, field->name);
+    add_name(&type->json_names, field, field->name, field->name_len);
+  }
+  return true;
+}
+
+/* -- Enum values -- */
+
+/* -1, 0, 1 as the name of the value stands before, at or behind `name`. */
+static int compare_name(const EnumValue *value, const char *name, size_t len) {
+  int order = memcmp(value->name, name, value->name_len < len ? value->name_len : len);
+  return order != 0 ? order : (value->name_len > len) - (value->name_len < len);
+}
+
+static int by_name(const void *left, const void *right) {
+  const EnumValue *b = *(const EnumValue *const *)right;
+  return compare_name(*(const EnumValue *const *)left, b->name, b->name_len);
+}
+
+/* Of equal numbers the first declared comes first. */
+static int by_number(const void *left, const void *right) {
+  const EnumValue *a = *(const EnumValue *const *)left, *b = *(const EnumValue *const *)right;
+  if (a->number != b->number) return a->number < b->number ? -1 : 1;
+  return (a > b) - (a < b);
+}
+
+bool build_enum_index(Builder *b, EnumType *type, EnumValue *values) {
+  type->values = values;
+  type->by_name = build_alloc(b, type->value_count + 1, sizeof *type->by_name);
+  type->by_number = build_alloc(b, type->value_count + 1, sizeof *type->by_number);
+  if (type->by_name == NULL || type->by_number == NULL) return false;
+  for (uint32_t i = 0; i < type->value_count; i++) type->by_name[i] = type->by_number[i] = &values[i];
+  qsort(type->by_name, type->value_count, sizeof *type->by_name, by_name);
+  qsort(type->by_number, type->value_count, sizeof *type->by_number, by_number);
+  for (uint32_t i = 0; i < type->value_count; i++) {
+    if (i > 0 && strcmp(type->by_name[i - 1]->name, type->by_name[i]->name) == 0) {
+      return build_fail(b, "%s has two values %s", type->name, type->by_name[i]->name);
+    }
+    if (i > 0 && type->by_number[i]->number == type->by_number[i - 1]->number) continue;
+    type->by_number[type->number_count++] = type->by_number[i];
+  }
+  return true;
+}
+
+const EnumValue *schema_enum_value(const EnumType *type, int32_t number) {
+  if (number >= 0 && (uint32_t)number < type->number_count && type->by_number[number]->number == number) {
+    return type->by_number[number];
+  }
+  uint32_t low = 0, high = type->number_count;
+  while (low < high) {
+    uint32_t middle = (low + high) / 2;
+    if (type->by_number[middle]->number == number) return type->by_number[middle];
+    if (type->by_number[middle]->number < number) low = middle + 1;
+    else high = middle;
+  }
+  return NULL;
+}
+
+const EnumValue *schema_enum_value_by_name(const EnumType *type, const char *name, size_t len) {
+  uint32_t low = 0, high = type->value_count;
+  while (low < high) {
+    uint32_t middle = (low + high) / 2;
+    int order = compare_name(type->by_name[middle], name, len);
+    if (order == 0) return type->by_name[middle];
+    if (order < 0) low = middle + 1;
+    else high = middle;
+  }
+  return NULL;
+}
+
+/* -- Nearest names -- */
+
+static size_t least(size_t a, size_t b) {
+  return a < b ? a : b;
+}
+
+static char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+/* Insertions, deletions and changes between two names, their case aside. */
+static size_t distance(const char *a, size_t a_len, const char *b, size_t b_len) {
+  size_t row[MAX_NEAR + 1];
+  if (a_len > MAX_NEAR || b_len > MAX_NEAR) return SIZE_MAX;
+  for (size_t j = 0; j <= b_len; j++) row[j] = j;
+  for (size_t i = 1; i <= a_len; i++) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b_len; j++) {
+      size_t changed = diagonal + (lower(a[i - 1]) != lower(b[j - 1]));
+      diagonal = row[j];
+      row[j] = least(changed, least(row[j], row[j - 1]) + 1);
+    }
+  }
+  return row[b_len];
+}
+
+/* Near is: at most half of the longer name is different. */
+static bool is_nearer(size_t found, size_t best, size_t len, size_t other_len) {
+  return found < best && found * 2 <= (len > other_len ? len : other_len);
+}
+
+const char *schema_nearest_field(const MessageType *type, const char *name, size_t len) {
+  const char *nearest = NULL;
+  size_t best = SIZE_MAX;
+  for (uint16_t i = 0; i < type->field_count; i++) {
+    const Field *field = &type->fields[i];
+    size_t found = least(distance(name, len, field->name, field->name_len),
+                         distance(name, len, field->json_name, field->json_name_len));
+    if (!is_nearer(found, best, len, field->name_len)) continue;
+    best = found;
+    nearest = field->name;
+  }
+  return nearest;
+}
+
+const char *schema_nearest_enum_value(const EnumType *type, const char *name, size_t len) {
+  const char *nearest = NULL;
+  size_t best = SIZE_MAX;
+  for (uint32_t i = 0; i < type->value_count; i++) {
+    size_t found = distance(name, len, type->values[i].name, type->values[i].name_len);
+    if (!is_nearer(found, best, len, type->values[i].name_len)) continue;
+    best = found;
+    nearest = type->values[i].name;
+  }
+  return nearest;
+}
