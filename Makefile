@@ -1,19 +1,20 @@
 # wgtwo: builds the C modules, the compiled API description, and runs everything that checks them.
 # `make help` lists the targets. All output goes to $(BUILD); another mode (sanitizers, LuaRocks) is another BUILD.
-# Variables of the command line or of LuaRocks: CC CFLAGS LDFLAGS LIBFLAG LUA LUA_INCDIR PREFIX DESTDIR INST_LIBDIR INST_LUADIR INST_BINDIR.
+# Variables of the command line or of LuaRocks: CC CFLAGS LDFLAGS LIBFLAG LUA LUA_INCDIR PREFIX DESTDIR INST_LIBDIR
+# INST_LUADIR INST_BINDIR.
 
 BUILD ?= .build
 BUILD_PATH := $(abspath $(BUILD))
 VERSION := 0.1.0
 
-# ---- what has to be installed: the only list of it --------------------------------------------------------------------
+# ---- what has to be installed: the only list of it ------------------------------------------------
 
 DEPS := gcc make pkg-config libc6-dev lua5.4 liblua5.4-dev libgrpc-dev libprotobuf-c-dev protobuf-c-compiler \
   protobuf-compiler libprotobuf-dev libcurl4-openssl-dev libjansson-dev libmicrohttpd-dev libssl-dev ca-certificates
 DEPS_TEST := $(DEPS) git luarocks lua-busted lua-luv lua-cqueues openssl
 DEPS_LINT := $(DEPS_TEST) clang clang-format lua-check cppcheck libclang-rt-14-dev valgrind
 
-# ---- tools and flags ---------------------------------------------------------------------------------------------------
+# ---- tools and flags ------------------------------------------------------------------------------
 
 ifeq ($(origin CC),default)
 CC := gcc
@@ -37,8 +38,9 @@ WARNINGS += -Werror
 endif
 SANITIZE ?=
 SANITIZE_FLAGS := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all -O1 -g)
-LIBRARY_INCDIRS := $(shell $(PKG_CONFIG) --cflags-only-I grpc libprotobuf-c libcurl jansson libmicrohttpd libcrypto 2>/dev/null)
-LIBRARY_LIBDIRS := $(shell $(PKG_CONFIG) --libs-only-L grpc libprotobuf-c libcurl jansson libmicrohttpd libcrypto 2>/dev/null)
+LIBRARIES := grpc libprotobuf-c libcurl jansson libmicrohttpd libcrypto
+LIBRARY_INCDIRS := $(shell $(PKG_CONFIG) --cflags-only-I $(LIBRARIES) 2>/dev/null)
+LIBRARY_LIBDIRS := $(shell $(PKG_CONFIG) --libs-only-L $(LIBRARIES) 2>/dev/null)
 OWN_CPPFLAGS = -D_GNU_SOURCE -DWGTWO_VERSION='"$(VERSION)"' -iquote$(BUILD) -iquote$(GENERATED) -Icsrc \
   -I$(LUA_INCDIR) $(LIBRARY_INCDIRS)
 OWN_CFLAGS := -std=c11 -fPIC -fvisibility=hidden -pthread
@@ -50,11 +52,11 @@ LINK = $(CC) $(LIBFLAG) $(OWN_LDFLAGS) $(SANITIZE_FLAGS) $(LDFLAGS) $(LIBRARY_LI
 CORE_LIBS := -lgrpc -lgpr -lprotobuf-c -lcurl -ljansson
 HTTPD_LIBS := -lmicrohttpd -lssl -lcrypto -ljansson
 
-# ---- sources -----------------------------------------------------------------------------------------------------------
+# ---- sources --------------------------------------------------------------------------------------
 
 HTTPD_SOURCES := $(wildcard csrc/httpd.c csrc/httpd_*.c csrc/certificate.c)
 CORE_SOURCES := $(filter-out $(HTTPD_SOURCES),$(wildcard csrc/*.c))
-C_FILES := $(wildcard csrc/*.c csrc/*.h spec/fuzz/*.c spec/fuzz/*.h)
+C_FILES := $(wildcard csrc/*.c csrc/*.h spec/fuzz/*.c spec/fuzz/*.h spec/support/*.c)
 LUA_FILES := $(shell find lua -name '*.lua' 2>/dev/null)
 PROTO_FILES := $(shell find proto -name '*.proto' 2>/dev/null)
 
@@ -76,12 +78,12 @@ unexport LUA_PATH_5_4 LUA_CPATH_5_4
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps deps-test deps-lint demo test suite sanitize sanitize-memory sanitize-collection sanitize-threads fuzz fuzz-targets \
-  lint lint-format lint-lua lint-cppcheck lint-compilers format install dist clean help FORCE
+.PHONY: all deps deps-test deps-lint demo test suite sanitize sanitize-memory sanitize-collection sanitize-threads \
+  interpreter fuzz fuzz-targets lint lint-format lint-lua lint-cppcheck lint-compilers format install dist clean help FORCE
 
 all: $(MODULES) $(API_SETS) ## build the C modules and the API description (default)
 
-# ---- probes: what the installed headers offer, as $(BUILD)/probes.h ---------------------------------------------------
+# ---- probes: what the installed headers offer, as $(BUILD)/probes.h -------------------------------
 # One a line: macro, header, function (or - for the header alone).
 
 define PROBES
@@ -101,14 +103,15 @@ $(BUILD)/probes.h: $(BUILD)/flags Makefile
 	  case $$symbol in \
 	    -) printf '#include <%s>\n' "$$header";; \
 	    grpc_*) printf '#include <%s>\n' grpc/grpc.h "$$header"; \
-	      printf '#if __has_include(<grpc/credentials.h>)\n#include <grpc/credentials.h>\n#endif\nvoid *probe = (void *)&%s;\n' "$$symbol";; \
+	      printf '#if __has_include(<grpc/credentials.h>)\n#include <grpc/credentials.h>\n#endif\n'; \
+	      printf 'void *probe = (void *)&%s;\n' "$$symbol";; \
 	    *) printf '#include <%s>\nvoid *probe = (void *)&%s;\n' "$$header" "$$symbol";; \
 	  esac | $(CC) -D_GNU_SOURCE $(LIBRARY_INCDIRS) $(CPPFLAGS) -w -fsyntax-only -x c - 2>/dev/null \
 	  && echo "#define $$macro 1" || echo "/* no $$macro */"; \
 	done >$@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
-# ---- rules -------------------------------------------------------------------------------------------------------------
+# ---- rules ----------------------------------------------------------------------------------------
 
 # One short line a step; V=1 shows the commands.
 say = $(if $(V),,@echo "  $(1)";)
@@ -138,7 +141,7 @@ $(BUILD)/lib/wgtwo/httpd.so: $(HTTPD_OBJECTS)
 ifeq ($(PREGENERATED),)
 $(DESCRIPTOR).c $(DESCRIPTOR).h &: $(PROTOBUF_INCDIR)/google/protobuf/descriptor.proto
 	@mkdir -p $(GENERATED)
-	$(call say,PROTOC-C descriptor.proto) $(PROTOC_C) --c_out=$(GENERATED) -I$(PROTOBUF_INCDIR) google/protobuf/descriptor.proto
+	$(call say,PROTOC-C $<) $(PROTOC_C) --c_out=$(GENERATED) -I$(PROTOBUF_INCDIR) google/protobuf/descriptor.proto
 	@touch $(DESCRIPTOR).c $(DESCRIPTOR).h
 
 $(BUILD)/proto.list: FORCE
@@ -146,7 +149,8 @@ $(BUILD)/proto.list: FORCE
 	@printf '%s\n' $(sort $(PROTO_FILES)) >$@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
-protoc = $(call say,PROTOC $@) $(PROTOC) --include_imports $(1) --descriptor_set_out=$@ -Iproto -I$(PROTOBUF_INCDIR) $(sort $(PROTO_FILES))
+protoc = $(call say,PROTOC $@) $(PROTOC) --include_imports $(1) --descriptor_set_out=$@ -Iproto -I$(PROTOBUF_INCDIR) \
+  $(sort $(PROTO_FILES))
 
 $(GENERATED)/share/wgtwo/api.binpb: $(PROTO_FILES) $(BUILD)/proto.list
 	@mkdir -p $(@D)
@@ -160,7 +164,7 @@ endif
 
 -include $(patsubst %.o,%.d,$(CORE_OBJECTS) $(HTTPD_OBJECTS))
 
-# ---- set-up ------------------------------------------------------------------------------------------------------------
+# ---- set-up ---------------------------------------------------------------------------------------
 
 define install_packages
 	@missing=; for package in $(1); do \
@@ -192,7 +196,7 @@ demo: deps ## walk through the rock against its own sandbox
 	$(build) all
 	@$(LUA) examples/getting_started.lua
 
-# ---- tests -------------------------------------------------------------------------------------------------------------
+# ---- tests ----------------------------------------------------------------------------------------
 
 SPEC ?= $(sort $(wildcard spec/*_spec.lua))
 FILTER ?=
@@ -205,9 +209,9 @@ test: deps-test ## run the tests; SPEC=spec/x_spec.lua for some files, FILTER=pa
 suite:
 	@$(LUA) spec/support/suite.lua $(if $(FILTER),--filter='$(FILTER)') $(SPEC)
 
-# ---- sanitizers: the suite again, in builds of their own ------------------------------------------------------------------
+# ---- sanitizers: the suite again, in builds of their own ------------------------------------------
 
-# These two build and compare whole trees, or measure: a sanitizer in the compiler's process or a slow machine says nothing of us.
+# The packaging spec builds trees of its own, without the sanitizer.
 SANITIZE_SPEC ?= $(filter-out spec/packaging_spec.lua,$(SPEC))
 THREAD_SPEC ?= $(filter $(addprefix spec/,loop_% poll_% op_% call_% acker_% channel_% http_% server_% stream_%),$(SPEC))
 SUPPRESSIONS := $(CURDIR)/spec/support
@@ -219,11 +223,10 @@ sanitize: deps-lint ## AddressSanitizer with leak detection and UBSan, aggressiv
 
 sanitize-memory:
 	@echo "== AddressSanitizer, LeakSanitizer, UndefinedBehaviorSanitizer"
-	$(build) BUILD=$(BUILD)/memory SANITIZE=address,undefined all
-	@WGTWO_TEST_WRAP="env LD_PRELOAD=$$($(CC) -print-file-name=libasan.so):$$($(CC) -print-file-name=libubsan.so)" \
-	ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1:abort_on_error=0 \
-	LSAN_OPTIONS=suppressions=$(SUPPRESSIONS)/leak.supp:print_suppressions=0 UBSAN_OPTIONS=print_stacktrace=1 \
-	WGTWO_TEST_SANITIZER=address $(MAKE) --no-print-directory BUILD=$(BUILD)/memory SPEC="$(SANITIZE_SPEC)" suite
+	$(build) BUILD=$(BUILD)/memory SANITIZE=address,undefined all interpreter
+	@ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
+	LSAN_OPTIONS=suppressions=$(SUPPRESSIONS)/leak.supp:print_suppressions=0 WGTWO_TEST_SANITIZER=address \
+	$(MAKE) --no-print-directory BUILD=$(BUILD)/memory LUA=$(BUILD_PATH)/memory/lua5.4 SPEC="$(SANITIZE_SPEC)" suite
 
 sanitize-collection:
 	@echo "== aggressive garbage collection"
@@ -232,12 +235,18 @@ sanitize-collection:
 
 sanitize-threads:
 	@echo "== ThreadSanitizer"
-	$(build) BUILD=$(BUILD)/threads SANITIZE=thread all
-	@WGTWO_TEST_WRAP="env LD_PRELOAD=$$($(CC) -print-file-name=libtsan.so)" \
-	TSAN_OPTIONS=suppressions=$(SUPPRESSIONS)/thread.supp:print_suppressions=0:halt_on_error=0:second_deadlock_stack=1 \
-	WGTWO_TEST_SANITIZER=thread $(MAKE) --no-print-directory BUILD=$(BUILD)/threads SPEC="$(THREAD_SPEC)" suite
+	$(build) BUILD=$(BUILD)/threads SANITIZE=thread all interpreter
+	@TSAN_OPTIONS=suppressions=$(SUPPRESSIONS)/thread.supp:print_suppressions=0:second_deadlock_stack=1 \
+	WGTWO_TEST_SANITIZER=thread $(MAKE) --no-print-directory BUILD=$(BUILD)/threads LUA=$(BUILD_PATH)/threads/lua5.4 \
+	  SPEC="$(THREAD_SPEC)" suite
 
-# ---- fuzzing: each spec/fuzz/NAME.c is a libFuzzer target with its corpus in spec/fuzz/corpus/NAME -------------------------
+# The sanitizers' runtime has to be in the program that loads the modules.
+interpreter: $(BUILD)/lua5.4
+
+$(BUILD)/lua5.4: spec/support/interpreter.c $(BUILD)/flags
+	$(call say,LD $@) $(COMPILE) $(WARNINGS) $< -o $@ $(LDFLAGS) -llua5.4
+
+# ---- fuzzing: each spec/fuzz/NAME.c is a libFuzzer target with its corpus in spec/fuzz/corpus/NAME ----
 
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := $(patsubst spec/fuzz/%.c,%,$(wildcard spec/fuzz/*.c))
@@ -256,9 +265,10 @@ fuzz: deps-lint ## run every fuzz target for FUZZ_SECONDS (60)
 fuzz-targets: $(addprefix $(BUILD)/,$(FUZZ_TARGETS))
 
 $(addprefix $(BUILD)/,$(FUZZ_TARGETS)): $(BUILD)/%: spec/fuzz/%.c $(CORE_OBJECTS)
-	$(call say,LD $@) $(COMPILE) $(WARNINGS) -fsanitize=fuzzer $< $(CORE_OBJECTS) -o $@ -pthread $(LDFLAGS) $(LIBRARY_LIBDIRS) $(CORE_LIBS) -llua5.4 -lm
+	$(call say,LD $@) $(COMPILE) $(WARNINGS) -fsanitize=fuzzer $< $(CORE_OBJECTS) -o $@ $(LDFLAGS) $(LIBRARY_LIBDIRS) \
+	  $(CORE_LIBS) -llua5.4 -lm
 
-# ---- lint --------------------------------------------------------------------------------------------------------------
+# ---- lint -----------------------------------------------------------------------------------------
 
 lint: deps-lint ## clang-format, luacheck, cppcheck, and both compilers with warnings as errors
 	$(build) -k lint-format lint-lua lint-cppcheck lint-compilers
@@ -268,29 +278,29 @@ lint-format:
 	clang-format --dry-run -Werror $(C_FILES)
 
 lint-lua:
-	luacheck -q --no-color .
+	luacheck -q --no-color $(wildcard lua spec examples rockspec/*.rockspec) .luacheckrc .busted
 
-lint-cppcheck: $(BUILD)/features.h $(DESCRIPTOR).h
+lint-cppcheck: $(BUILD)/probes.h $(DESCRIPTOR).h
 	@mkdir -p $(BUILD)/cppcheck
 	cppcheck --quiet --std=c11 --language=c --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
 	  --suppress=missingIncludeSystem --suppress=*:$(BUILD)/* --library=posix --cppcheck-build-dir=$(BUILD)/cppcheck \
 	  -D_GNU_SOURCE -I$(BUILD) -Icsrc $(filter %.c,$(C_FILES))
 
-lint-compilers: $(patsubst %.c,$(BUILD)/lint/%.gcc,$(filter %.c,$(C_FILES))) $(patsubst %.c,$(BUILD)/lint/%.clang,$(filter %.c,$(C_FILES)))
+lint-compilers: $(foreach compiler,gcc clang,$(patsubst %.c,$(BUILD)/lint/%.$(compiler),$(filter %.c,$(C_FILES))))
 
 # Optimised, since some warnings need the data flow.
 lint_compile = @mkdir -p $(@D); echo "$(1) $<"; $(1) $(OWN_CPPFLAGS) $(OWN_CFLAGS) $(WARNINGS) -Werror -O2 -c $< -o $@
 
-$(BUILD)/lint/%.gcc: %.c $(wildcard csrc/*.h) $(BUILD)/features.h $(DESCRIPTOR).h
+$(BUILD)/lint/%.gcc: %.c $(wildcard csrc/*.h) $(BUILD)/probes.h $(DESCRIPTOR).h
 	$(call lint_compile,gcc)
 
-$(BUILD)/lint/%.clang: %.c $(wildcard csrc/*.h) $(BUILD)/features.h $(DESCRIPTOR).h
+$(BUILD)/lint/%.clang: %.c $(wildcard csrc/*.h) $(BUILD)/probes.h $(DESCRIPTOR).h
 	$(call lint_compile,$(CLANG))
 
 format: ## lay out the C files as lint wants them
 	clang-format -i $(C_FILES)
 
-# ---- installing and packing ------------------------------------------------------------------------------------------------
+# ---- installing and packing -----------------------------------------------------------------------
 
 PREFIX ?= /usr/local
 INST_LIBDIR ?= $(PREFIX)/lib/lua/5.4
@@ -306,8 +316,8 @@ install: all ## install into PREFIX (/usr/local): lib/lua/5.4, share/lua/5.4, bi
 
 ARCHIVE_NAME := wgtwo-$(VERSION)
 ARCHIVE := $(BUILD)/$(ARCHIVE_NAME).tar.gz
-SOURCE_FILES = $(if $(wildcard .git),git ls-files,find Makefile csrc lua proto rockspec spec examples README.md LICENSE .[a-z]* -type f \
-  -not -path '$(BUILD)/*' -not -path '.build/*' -not -path '.generated/*')
+SOURCE_FILES = $(if $(wildcard .git),git ls-files,find Makefile csrc lua proto rockspec spec examples README.md LICENSE \
+  .[a-z]* -type f -not -path '$(BUILD)/*' -not -path '.build/*' -not -path '.generated/*')
 
 dist: $(DESCRIPTOR).c $(API_SETS) ## pack a source archive that builds without protoc and protoc-c
 	@rm -rf $(BUILD)/dist && mkdir -p $(BUILD)/dist/$(ARCHIVE_NAME)/.generated/google/protobuf \
@@ -315,7 +325,8 @@ dist: $(DESCRIPTOR).c $(API_SETS) ## pack a source archive that builds without p
 	@$(SOURCE_FILES) | tar -cf - -T - | tar -xf - -C $(BUILD)/dist/$(ARCHIVE_NAME)
 	@cp $(DESCRIPTOR).c $(DESCRIPTOR).h $(BUILD)/dist/$(ARCHIVE_NAME)/.generated/google/protobuf/
 	@cp $(API_SETS) $(BUILD)/dist/$(ARCHIVE_NAME)/.generated/share/wgtwo/
-	@tar --sort=name --owner=0 --group=0 --numeric-owner --mtime='2026-01-01 00:00Z' -C $(BUILD)/dist -cf - $(ARCHIVE_NAME) | gzip -9n >$(ARCHIVE)
+	@tar --sort=name --owner=0 --group=0 --numeric-owner --mtime='2026-01-01 00:00Z' -C $(BUILD)/dist -cf - $(ARCHIVE_NAME) \
+	  | gzip -9n >$(ARCHIVE)
 	@rm -rf $(BUILD)/dist
 	@echo $(ARCHIVE)
 

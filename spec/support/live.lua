@@ -1,5 +1,6 @@
 -- What a test must not leave behind: C objects, file descriptors, memory.
--- As busted's helper (.busted) it looks after each `it` that began with no live object, and after each file, that none is alive.
+-- As busted's helper (.busted) it looks after each `it` that began with no live object, and after each file, that none
+-- is alive.
 -- As a module it gives the counts: `local live = require("spec.support.live")`.
 
 local live = {}

@@ -58,8 +58,9 @@ function process.shell(command, options)
   local base = os.tmpname()
   local out, err, input = base .. ".out", base .. ".err", base .. ".in"
   write_file(input, options.stdin or "")
-  local line = ("%stimeout -k 5 %g %ssh -c %s <%s >%s 2>%s"):format(options.cwd and "cd " .. quote(options.cwd) .. " && " or "",
-    options.timeout or 60, environment(options.env), quote(command), input, out, err)
+  local cd = options.cwd and "cd " .. quote(options.cwd) .. " && " or ""
+  local line = ("%stimeout -k 5 %g %ssh -c %s <%s >%s 2>%s"):format(
+    cd, options.timeout or 60, environment(options.env), quote(command), input, out, err)
   local _, how, number = os.execute(line)
   local result = { output = read_file(out), errors = read_file(err), ok = how == "exit" and number == 0 }
   if how == "signal" then
@@ -102,7 +103,8 @@ function process.start(script, options)
   local limit = ("timeout --foreground -k 5 %g "):format(options.timeout or 60)
   -- the pid is that of Lua itself: it takes the place of the shell that said it
   local inner = "echo $$; exec " .. lua_command(path, options)
-  local pipe = assert(io.popen(("exec %s%ssh -c %s 2>&1 </dev/null"):format(limit, environment(options.env), quote(inner))))
+  local command = ("exec %s%ssh -c %s 2>&1 </dev/null"):format(limit, environment(options.env), quote(inner))
+  local pipe = assert(io.popen(command))
   local pid = assert(tonumber(pipe:read("l")), "the child did not start")
   return setmetatable({ pid = math.tointeger(pid), pipe = pipe, path = path }, Child)
 end

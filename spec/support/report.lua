@@ -1,6 +1,6 @@
--- Output of busted: one line a spec file, failures with details below it, and at the end `N passed, N failed[, N skipped]`.
--- Under suite.lua, which runs each file in a process of its own, the counts go to the file that WGTWO_TEST_RESULT names instead of
--- the last line; they are written after every test, so that those of a process that crashed are known.
+-- Output of busted: one line a spec file, failures with details below it, at the end `N passed, N failed[, N skipped]`.
+-- Under suite.lua, which runs each file in a process of its own, the counts go to the file that WGTWO_TEST_RESULT names
+-- instead of the last line; they are written after every test, so that those of a process that crashed are known.
 
 local base = require("busted.outputHandlers.base")
 
@@ -41,7 +41,7 @@ return function()
   end
 
   local function start_file(name)
-    file = { name = name, passed = 0, failed = 0, skipped = 0, started = busted.monotime(), problems = {} }
+    file = { name = name, passed = 0, failed = 0, skipped = 0, problems = {}, started = busted.monotime() }
   end
 
   local function count(what)
@@ -56,7 +56,8 @@ return function()
 
   local function print_file()
     local seconds = busted.monotime() - file.started
-    io.stdout:write(("%s  %s  %.1f s\n"):format(file.name, counts_line(file.passed, file.failed, file.skipped), seconds))
+    local counts = counts_line(file.passed, file.failed, file.skipped)
+    io.stdout:write(("%s  %s  %.1f s\n"):format(file.name, counts, seconds))
     for _, problem in ipairs(file.problems) do
       local trace = problem.element.trace or problem.trace or {}
       local where = trace.short_src and (" (%s:%s)"):format(trace.short_src, trace.currentline) or ""
@@ -104,7 +105,7 @@ return function()
     return nil, true
   end
 
-  -- An error outside a test: in a setup, a teardown, the check for objects left alive, or a file that does not even load.
+  -- An error outside a test: in a setup, a teardown, the check for live objects, or a file that does not load.
   function handler.error(element)
     if element.descriptor == "it" then return nil, true end
     local loads = file ~= nil

@@ -1,6 +1,6 @@
 -- Runs spec files, each in a Lua process of its own with a time limit, and ends with `N passed, N failed[, N skipped]`.
 -- A file that crashes or hangs is one failure more, and the others still run. Arguments: [--filter=PATTERN] spec files.
--- Environment: WGTWO_TEST_WRAP, words before the interpreter (a sanitizer's LD_PRELOAD); WGTWO_TEST_LIMIT, seconds a file (300).
+-- WGTWO_TEST_LIMIT in the environment: seconds that a file may take (300).
 
 local index = 0
 while arg[index - 1] do index = index - 1 end
@@ -8,7 +8,6 @@ local interpreter = arg[index]
 local folder = arg[0]:match("^(.*)/[^/]*$") or "."
 
 local limit = tonumber(os.getenv("WGTWO_TEST_LIMIT") or 300)
-local wrap = os.getenv("WGTWO_TEST_WRAP") or ""
 local total = { passed = 0, failed = 0, skipped = 0 }
 
 local function quote(text)
@@ -46,8 +45,8 @@ end
 local function run_file(name, filter)
   local result_path = os.tmpname()
   -- SIGINT first: the test that hangs fails where it stands, with a traceback
-  local command = ("WGTWO_TEST_RESULT=%s exec timeout --foreground -s INT -k 10 %g %s %s %s %s %s </dev/null 2>&1"):format(
-    result_path, limit, wrap, quote(interpreter), quote(folder .. "/run.lua"), filter and "--filter=" .. quote(filter) or "",
+  local command = ("WGTWO_TEST_RESULT=%s exec timeout --foreground -s INT -k 10 %g %s %s %s %s </dev/null 2>&1"):format(
+    result_path, limit, quote(interpreter), quote(folder .. "/run.lua"), filter and "--filter=" .. quote(filter) or "",
     quote(name))
   io.stdout:flush()
   local pipe = assert(io.popen(command))
