@@ -101,6 +101,14 @@ Op *loop_next_ready(Loop *loop) {
 
 int loop_epoll_fd(const Loop *loop) { return loop->epoll_fd; }
 
+void loop_wake(Loop *loop) {
+  pthread_mutex_lock(&loop->lock);
+  bool wake = !loop->signalled;
+  loop->signalled = true;
+  pthread_mutex_unlock(&loop->lock);
+  if (wake) signal_lua(loop);
+}
+
 void loop_woken(Loop *loop, const struct epoll_event *event) {
   if (event->data.ptr != NULL) {
     op_ready(event->data.ptr);

@@ -55,6 +55,8 @@ void loop_uncount_op(Loop *loop);
 /* For poll.c, on the Lua thread. The next ready operation, which the caller owns then, or NULL. */
 Op *loop_next_ready(Loop *loop);
 int loop_epoll_fd(const Loop *loop);
+/* Makes the epoll descriptor readable until the next look at it. */
+void loop_wake(Loop *loop);
 /* What epoll said of one descriptor: the eventfd is emptied, a watch becomes ready. */
 void loop_woken(Loop *loop, const struct epoll_event *event);
 

@@ -85,6 +85,12 @@ static int poll_ready(lua_State *L) {
   return 1;
 }
 
+/* core.wake(): the next core.poll, or a foreign loop that watches core.pollfd(), does not wait. */
+static int wake(lua_State *L) {
+  loop_wake(loop_get(L));
+  return 0;
+}
+
 static int pollfd(lua_State *L) {
   lua_pushinteger(L, loop_epoll_fd(loop_get(L)));
   return 1;
