@@ -58,7 +58,7 @@ end
 local background = new_scope()
 local abandoned = {}              -- failed tasks whose handle is gone
 local search_due                  -- when to look for more of them, nil when no task failed lately
-local last_search = -math.huge
+local next_search = -math.huge    -- not before
 
 local function push_ready(task)
   local tail = ready.tail + 1
@@ -85,7 +85,7 @@ local function fail(task, failure)
   if task.unreachable then
     abandoned[#abandoned + 1] = task
   elseif not waiters.waited_for(task) then
-    search_due = search_due or math.max(core.now(), last_search + 1)
+    search_due = search_due or math.max(core.now(), next_search)
   end
   table.insert(task.scope.failed, task)
 end
@@ -116,11 +116,14 @@ function Scope:__close()
 end
 
 -- What became of the errors that nobody has joined: those that nobody can join any more become their scope's failure.
--- A collection finds the handles that are not in use; not more than one a second is made for that.
+-- A collection finds the handles that are not in use; a twentieth of the time is spent on that at most.
 local function look_for_abandoned()
-  if search_due and core.now() >= search_due then
-    search_due, last_search = nil, core.now()
+  local began = core.now()
+  if search_due and began >= search_due then
+    search_due = nil
     collectgarbage()
+    local ended = core.now()
+    next_search = ended + 20 * (ended - began)
   end
   for i = 1, #abandoned do
     local task = abandoned[i]
@@ -266,10 +269,11 @@ local function settle(task, ok, ...)
   leave_scope(task)
 end
 
--- Runs the tasks that are ready now, each until it waits; not those that become ready meanwhile.
-local function run_ready()
+-- Runs the tasks that are ready now, each until it waits; not those that become ready meanwhile, and none once the
+-- wait that drives is over.
+local function run_ready(driver)
   local last = ready.tail
-  while ready.head <= last do
+  while ready.head <= last and driver.waiting do
     local head = ready.head
     local task = ready[head]
     ready[head] = nil
@@ -337,7 +341,7 @@ local function drive(key, keys, deadline)
   end
   waiters.add(driver, key, keys, deadline)
   while driver.waiting do
-    if may_run_tasks then run_ready() end
+    if may_run_tasks then run_ready(driver) end
     if driver.depth == 1 and background.failure then raise_unjoined(background) end
     if not driver.waiting then break end
     waiters.collect(may_run_tasks and patience() or nil, driver.list)
@@ -476,7 +480,8 @@ end
 function loop.step()
   local driver <close> = take_driver()
   waiters.collect(0, driver.list)
-  run_ready()
+  driver.waiting = true
+  run_ready(driver)
   if driver.depth == 1 then raise_unjoined(background) end
 end
 
