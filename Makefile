@@ -79,7 +79,8 @@ unexport LUA_PATH_5_4 LUA_CPATH_5_4
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all deps deps-test deps-lint demo test suite sanitize sanitize-memory sanitize-collection sanitize-threads \
-  interpreter fuzz fuzz-targets lint lint-format lint-lua lint-cppcheck lint-compilers format install dist clean help FORCE
+  interpreter fuzz fuzz-targets fuzz-run lint lint-format lint-lua lint-cppcheck lint-compilers format install dist \
+  clean help FORCE
 
 all: $(MODULES) $(API_SETS) ## build the C modules and the API description (default)
 
@@ -98,7 +99,11 @@ HAVE_CLOSE_RANGE               unistd.h              close_range
 endef
 export PROBES
 
-$(BUILD)/probes.h: $(BUILD)/flags Makefile
+# Probed when the Makefile or the flags change; the header gets a new time only with new content.
+$(BUILD)/probes.h: $(BUILD)/probed
+	@:
+
+$(BUILD)/probed: $(BUILD)/flags Makefile
 	@printf '%s\n' "$$PROBES" | while read -r macro header symbol; do \
 	  case $$symbol in \
 	    -) printf '#include <%s>\n' "$$header";; \
@@ -108,8 +113,10 @@ $(BUILD)/probes.h: $(BUILD)/flags Makefile
 	    *) printf '#include <%s>\nvoid *probe = (void *)&%s;\n' "$$header" "$$symbol";; \
 	  esac | $(CC) -D_GNU_SOURCE $(LIBRARY_INCDIRS) $(CPPFLAGS) -w -fsyntax-only -x c - 2>/dev/null \
 	  && echo "#define $$macro 1" || echo "/* no $$macro */"; \
-	done >$@.new
-	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+	done >$(BUILD)/probes.h.new
+	@cmp -s $(BUILD)/probes.h.new $(BUILD)/probes.h && rm $(BUILD)/probes.h.new \
+	  || mv $(BUILD)/probes.h.new $(BUILD)/probes.h
+	@touch $@
 
 # ---- rules ----------------------------------------------------------------------------------------
 
@@ -168,10 +175,11 @@ endif
 
 define install_packages
 	@missing=; for package in $(1); do \
-	  dpkg-query -W -f '$${Status}\n' $$package 2>/dev/null | grep -q ' installed$$' || missing="$$missing $$package"; done; \
+	  dpkg-query -W -f '$${Status}\n' $$package 2>/dev/null | grep -q ' installed$$' \
+	    || missing="$$missing $$package"; done; \
 	[ -z "$$missing" ] && exit 0; \
 	if ! command -v apt-get >/dev/null; then \
-	  echo "make $@ installs packages with apt, which is not here. Install what these Debian packages hold:$$missing" >&2; \
+	  echo "make $@ installs with apt, which is not here. Install what these Debian packages hold:$$missing" >&2; \
 	  echo "(then build with \`make all\`)" >&2; exit 1; fi; \
 	sudo=; if [ "$$(id -u)" != 0 ]; then \
 	  sudo=sudo; command -v sudo >/dev/null || { echo "run as root: apt-get install$$missing" >&2; exit 1; }; fi; \
@@ -252,14 +260,16 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := $(patsubst spec/fuzz/%.c,%,$(wildcard spec/fuzz/*.c))
 
 fuzz: deps-lint ## run every fuzz target for FUZZ_SECONDS (60)
-	$(build) BUILD=$(BUILD)/fuzz CC=$(CLANG) SANITIZE=fuzzer-no-link,address,undefined fuzz-targets all
+	$(build) BUILD=$(BUILD)/fuzz CC=$(CLANG) SANITIZE=fuzzer-no-link,address,undefined fuzz-targets $(API_SETS:$(BUILD)/%=$(BUILD)/fuzz/%)
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/fuzz fuzz-run
+
+fuzz-run:
 	@set -e; for name in $(FUZZ_TARGETS); do \
 	  echo "== fuzz $$name, $(FUZZ_SECONDS) s"; \
-	  mkdir -p $(BUILD)/fuzz/corpus/$$name spec/fuzz/corpus/$$name; \
-	  LUA_PATH='$(subst $(abspath $(GENERATED)),$(if $(PREGENERATED),$(abspath $(GENERATED)),$(BUILD_PATH)/fuzz),$(LUA_PATH))' \
-	  LSAN_OPTIONS=suppressions=$(SUPPRESSIONS)/leak.supp:print_suppressions=0 UBSAN_OPTIONS=print_stacktrace=1 \
-	  $(BUILD)/fuzz/$$name -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 -rss_limit_mb=4096 -print_final_stats=0 \
-	    -verbosity=1 -artifact_prefix=$(BUILD)/fuzz/$$name- $(BUILD)/fuzz/corpus/$$name spec/fuzz/corpus/$$name; \
+	  mkdir -p $(BUILD)/corpus/$$name spec/fuzz/corpus/$$name; \
+	  ASAN_OPTIONS=detect_leaks=1 LSAN_OPTIONS=suppressions=$(SUPPRESSIONS)/leak.supp:print_suppressions=0 \
+	  $(BUILD)/$$name -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=4096 -verbosity=0 -print_final_stats=1 \
+	    -artifact_prefix=$(BUILD)/$$name- $(BUILD)/corpus/$$name spec/fuzz/corpus/$$name; \
 	done
 
 fuzz-targets: $(addprefix $(BUILD)/,$(FUZZ_TARGETS))
@@ -325,8 +335,8 @@ dist: $(DESCRIPTOR).c $(API_SETS) ## pack a source archive that builds without p
 	@$(SOURCE_FILES) | tar -cf - -T - | tar -xf - -C $(BUILD)/dist/$(ARCHIVE_NAME)
 	@cp $(DESCRIPTOR).c $(DESCRIPTOR).h $(BUILD)/dist/$(ARCHIVE_NAME)/.generated/google/protobuf/
 	@cp $(API_SETS) $(BUILD)/dist/$(ARCHIVE_NAME)/.generated/share/wgtwo/
-	@tar --sort=name --owner=0 --group=0 --numeric-owner --mtime='2026-01-01 00:00Z' -C $(BUILD)/dist -cf - $(ARCHIVE_NAME) \
-	  | gzip -9n >$(ARCHIVE)
+	@tar --sort=name --owner=0 --group=0 --numeric-owner --mtime='2026-01-01 00:00Z' -C $(BUILD)/dist -cf - \
+	  $(ARCHIVE_NAME) | gzip -9n >$(ARCHIVE)
 	@rm -rf $(BUILD)/dist
 	@echo $(ARCHIVE)
 

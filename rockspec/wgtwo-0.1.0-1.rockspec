@@ -25,15 +25,26 @@ external_dependencies = {
   MICROHTTPD = { library = "microhttpd" },
   CRYPTO = { library = "crypto" },
 }
-local variables = {
-  BUILD = ".build/rock", -- its flags are not those of a checkout's build
-  CC = "$(CC)",
-  CFLAGS = "$(CFLAGS)",
-  LIBFLAG = "$(LIBFLAG)",
-  LUA = "$(LUA)",
-  LUA_INCDIR = "$(LUA_INCDIR)",
-}
 build = {
   type = "make",
-  build_variables = variables,
+  -- A BUILD of its own: LuaRocks' flags are not those of a checkout's build. Both passes need the same ones.
+  build_variables = {
+    BUILD = ".build/rock",
+    CC = "$(CC)",
+    CFLAGS = "$(CFLAGS)",
+    LIBFLAG = "$(LIBFLAG)",
+    LUA = "$(LUA)",
+    LUA_INCDIR = "$(LUA_INCDIR)",
+  },
+  install_variables = {
+    BUILD = ".build/rock",
+    CC = "$(CC)",
+    CFLAGS = "$(CFLAGS)",
+    LIBFLAG = "$(LIBFLAG)",
+    LUA = "$(LUA)",
+    LUA_INCDIR = "$(LUA_INCDIR)",
+    INST_LIBDIR = "$(LIBDIR)",
+    INST_LUADIR = "$(LUADIR)",
+    INST_BINDIR = "$(BINDIR)",
+  },
 }
