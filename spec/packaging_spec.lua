@@ -1,4 +1,4 @@
--- Installing: from a clean clone and from the source archive, offline, into an empty tree; then using what was installed.
+-- Installing: from a clean clone and from the source archive, offline, into an empty tree; then using what is there.
 
 local process = require("spec.support.process")
 local quote = process.quote
@@ -6,6 +6,7 @@ local quote = process.quote
 local LUAROCKS = "luarocks --lua-version 5.4 --only-server=file:///nonexistent"
 local ROCKSPEC = "rockspec/wgtwo-0.1.0-1.rockspec"
 local ARCHIVE = "wgtwo-0.1.0.tar.gz"
+local WITHOUT_PROTOC = { PROTOC = "false", PROTOC_C = "false" }
 
 describe("packaging", function()
   local top = require("lfs").currentdir()
@@ -13,8 +14,11 @@ describe("packaging", function()
 
   -- As in a shell that never saw this Makefile, without a network.
   local function sh(command, env, cwd)
-    local clean = { LUA_PATH = false, LUA_CPATH = false, MAKELEVEL = false, MFLAGS = false, MAKEFLAGS = "-j2", BUILD = false,
-      http_proxy = "http://127.0.0.1:9", https_proxy = "http://127.0.0.1:9", CFLAGS = false, LD_PRELOAD = false }
+    local clean = {
+      LUA_PATH = false, LUA_CPATH = false, CFLAGS = false, BUILD = false,
+      MAKEFLAGS = "-j2", MAKELEVEL = false, MFLAGS = false,
+      http_proxy = "http://127.0.0.1:9", https_proxy = "http://127.0.0.1:9",
+    }
     for name, value in pairs(env or {}) do clean[name] = value end
     local result = process.shell(command, { timeout = 280, env = clean, cwd = cwd or work })
     assert(result.ok, ("%s\n%s%s"):format(command, result.output, result.errors))
@@ -29,7 +33,8 @@ describe("packaging", function()
     }
     local elsewhere = work .. "/elsewhere"
     sh("mkdir -p elsewhere && cp " .. quote(top) .. "/examples/*.lua elsewhere/")
-    local found = sh([[lua5.4 -e 'require "wgtwo"; print(package.searchpath("wgtwo.core", package.cpath))']], env, elsewhere)
+    local script = [[lua5.4 -e 'require "wgtwo"; print(package.searchpath("wgtwo.core", package.cpath))']]
+    local found = sh(script, env, elsewhere)
     assert.equal(tree .. "/lib/lua/5.4/wgtwo/core.so\n", found)
     assert.not_equal("", sh("lua5.4 getting_started.lua", env, elsewhere))
   end
@@ -40,7 +45,8 @@ describe("packaging", function()
     if process.shell("git rev-parse --show-toplevel", { cwd = top }).output == top .. "\n" then
       sh("git clone -q " .. quote(top) .. " checkout")
     else -- an unpacked archive tests itself
-      sh("mkdir checkout && tar -C " .. quote(top) .. " --exclude=./.build --exclude=./.generated -cf - . | tar -C checkout -xf -")
+      local sources = ("tar -C %s --exclude=./.build --exclude=./.generated -cf - ."):format(quote(top))
+      sh("mkdir checkout && " .. sources .. " | tar -C checkout -xf -")
     end
   end)
 
@@ -57,13 +63,13 @@ describe("packaging", function()
     sh("make dist", nil, checkout)
     sh("mkdir unpacked && cp checkout/.build/" .. ARCHIVE .. " checkout/" .. ROCKSPEC .. " unpacked/")
     sh(LUAROCKS .. " --tree " .. work .. "/archive-tree build wgtwo-0.1.0-1.rockspec",
-      { PROTOC = "false", PROTOC_C = "false" }, work .. "/unpacked")
+      WITHOUT_PROTOC, work .. "/unpacked")
     use(work .. "/archive-tree")
   end)
 
   it("make install into a prefix, from the unpacked archive", function()
-    sh("tar -xzf " .. ARCHIVE, nil, work .. "/unpacked")
-    sh("make install PREFIX=" .. work .. "/prefix", { PROTOC = "false", PROTOC_C = "false" }, work .. "/unpacked/wgtwo-0.1.0")
+    sh("rm -rf wgtwo-0.1.0 && tar -xzf " .. ARCHIVE, nil, work .. "/unpacked")
+    sh("make install PREFIX=" .. work .. "/prefix", WITHOUT_PROTOC, work .. "/unpacked/wgtwo-0.1.0")
     use(work .. "/prefix")
   end)
 end)
