@@ -174,13 +174,13 @@ endif
 # ---- set-up ---------------------------------------------------------------------------------------
 
 define install_packages
-	@missing=; for package in $(1); do \
-	  dpkg-query -W -f '$${Status}\n' $$package 2>/dev/null | grep -q ' installed$$' \
-	    || missing="$$missing $$package"; done; \
+	@installed=" $$(dpkg-query -W -f '$${Package}:$${db:Status-Status} ' $(1) 2>/dev/null)"; missing=; \
+	for package in $(1); do \
+	  case $$installed in *" $$package:installed "*) ;; *) missing="$$missing $$package";; esac; done; \
 	[ -z "$$missing" ] && exit 0; \
 	if ! command -v apt-get >/dev/null; then \
 	  echo "make $@ installs with apt, which is not here. Install what these Debian packages hold:$$missing" >&2; \
-	  echo "(then build with \`make all\`)" >&2; exit 1; fi; \
+	  echo "(then \`make all\` builds, and \`make suite\` tests)" >&2; exit 1; fi; \
 	sudo=; if [ "$$(id -u)" != 0 ]; then \
 	  sudo=sudo; command -v sudo >/dev/null || { echo "run as root: apt-get install$$missing" >&2; exit 1; }; fi; \
 	echo "installing:$$missing"; \
