@@ -4,10 +4,10 @@
 -- Its fields are for programs, `tostring(err)` is one line for people. No secret gets into either: texts that come
 -- from elsewhere pass `redact`.
 --
--- Fields: `kind` ("rpc", "oauth", "http", "sms", "ack", "timeout" or "closed"), `code` (a name), `number` (the gRPC
--- status number, for "rpc"), `http_status`, `message`, `details` (a list), `metadata` (name → value, trailing),
--- `method`, `target`, `scope` (what the method needs), `hint` (what to do next), `retryable`, and
--- `outcome` ("unknown": what was asked for may have happened).
+-- Fields: `kind` ("rpc", "oauth", "http", "sms", "ack", "timeout", "closed"; or "decode", of the functions that read
+-- bytes or a text that the script gives), `code` (a name), `number` (the gRPC status number, for "rpc"), `http_status`,
+-- `message`, `details` (a list), `metadata` (name → value, trailing), `method`, `target`, `scope` (what the method
+-- needs), `hint` (what to do next), `retryable`, and `outcome` ("unknown": what was asked for may have happened).
 --
 -- @module wgtwo.error
 
@@ -17,7 +17,9 @@ error_class.__index = error_class
 
 local M = {}
 
-local kinds = { rpc = true, oauth = true, http = true, sms = true, ack = true, timeout = true, closed = true }
+local kinds = {
+  rpc = true, oauth = true, http = true, sms = true, ack = true, timeout = true, closed = true, decode = true,
+}
 
 -- Number, name, HTTP equivalent, whether trying again may work, what it says when the server says nothing.
 -- HTTP: the platform's table where it has one (so UNIMPLEMENTED is 404), google.rpc.Code's for the others.
