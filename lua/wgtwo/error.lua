@@ -281,7 +281,11 @@ end
 function M.details(bytes, schema)
   local list = {}
   local core = require "wgtwo.core"
-  schema = schema or require("wgtwo.schema").default()
+  if not schema then -- an error must not fail because the description is missing
+    local ok, found = pcall(function() return require("wgtwo.schema").default() end)
+    if not ok then return list end
+    schema = found
+  end
   local status_type = schema:type("google.rpc.Status")
   local status = status_type and core.decode(status_type, bytes)
   if not status then return list end

@@ -1,7 +1,7 @@
 --- The Working Group Two APIs from Lua: tokens, event streams, SMS and every other call.
 --
--- What each name is: `connect` (wgtwo.client), `oauth`, `error`, `message`, `sms`, `sandbox`, `schema`, `loop`, `limits`
--- (the modules of these names), `run`, `spawn`, `sleep` (of the scheduler). They are loaded when they are first used.
+-- What each name is: `connect` (wgtwo.client), `oauth`, `error`, `message`, `sms`, `sandbox`, `schema`, `loop`,
+-- `limits` (modules), `run`, `spawn`, `sleep` (of the scheduler). They are loaded when they are first used.
 --
 --     local wgtwo = require "wgtwo"
 --     local client <close> = assert(wgtwo.connect())
