@@ -109,7 +109,8 @@ static int realtime(lua_State *L) { return push_clock(L, CLOCK_REALTIME); }
 
 void poll_register(lua_State *L) {
   static const luaL_Reg functions[] = {
-    { "poll", poll_ready }, { "pollfd", pollfd }, { "now", now }, { "time", realtime }, { NULL, NULL }
+    { "poll", poll_ready }, { "pollfd", pollfd }, { "wake", wake },
+    { "now", now },         { "time", realtime }, { NULL, NULL },
   };
   luaL_setfuncs(L, functions, 0);
 }
