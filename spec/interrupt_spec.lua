@@ -1,0 +1,139 @@
+-- Ctrl-C. Each test runs a script in a process of its own, interrupts it once it says that it is ready, and looks at
+-- what it says then.
+local core = require "wgtwo.core"
+local process = require "spec.support.process"
+
+-- The script can say(…) a line; `report(f, …)` calls f, which is interrupted, and says what came of it.
+local prelude = [[
+  local core, loop, waiters = require "wgtwo.core", require "wgtwo.loop", require "wgtwo.waiters"
+  local function say(...) print(...) io.flush() end
+  local function report(f, ...)
+    local ok, err = pcall(f, ...)
+    collectgarbage()
+    local left = waiters.none() and "nothing registered" or "something registered"
+    say(ok, tostring(err):match("interrupted!") or err, left)
+  end
+]]
+
+-- Runs the script, interrupts it: its next line, the seconds until then, the rest of its output, its exit status.
+local function interrupted(script)
+  local child = process.start(prelude .. script, { timeout = 30 })
+  assert.equal("ready", child:line())
+  local began = core.now()
+  child:kill("INT")
+  local line = child:line()
+  local seconds = core.now() - began
+  local rest, code = child:wait()
+  return line, seconds, rest, code
+end
+
+local function ends_quickly(script, expected)
+  local line, seconds, rest, code = interrupted(script)
+  assert.equal(expected or "false\tinterrupted!\tnothing registered", line)
+  assert.is_true(seconds < 0.5, "took " .. seconds .. " s")
+  assert.equal(0, code, rest)
+  return rest
+end
+
+describe("Ctrl-C", function()
+  it("ends a wait of the main chunk", function()
+    ends_quickly [[ say "ready" report(loop.wait, loop.signal()) ]]
+    ends_quickly [[ say "ready" report(loop.sleep, 20) ]]
+    ends_quickly [[ say "ready" report(loop.wait_any, { loop.signal(), loop.signal() }) ]]
+  end)
+
+  it("ends a wait of a coroutine of the script's own", function()
+    ends_quickly [[
+      report(coroutine.wrap(function()
+        say "ready"
+        loop.wait(loop.signal())
+      end))
+    ]]
+  end)
+
+  it("ends run, and closes what its tasks hold", function()
+    ends_quickly([[
+      local closed = 0
+      local function hold()
+        return setmetatable({}, { __close = function() closed = closed + 1 end })
+      end
+      local ok, err = pcall(loop.run, function()
+        for i = 1, 50 do
+          loop.spawn(function()
+            local held <close> = hold()
+            if i % 2 == 0 then loop.wait(loop.signal()) else loop.sleep(20) end
+          end)
+        end
+        local held <close> = hold()
+        loop.sleep(0)
+        say "ready"
+        loop.wait(loop.signal())
+      end)
+      say(ok, err, closed, waiters.none())
+    ]], "false\tinterrupted!\t51\ttrue")
+  end)
+
+  it("ends run while a task waits in a coroutine of its own", function()
+    ends_quickly [[
+      report(loop.run, function()
+        loop.spawn(loop.sleep, 20)
+        coroutine.wrap(function()
+          say "ready"
+          loop.sleep(20)
+        end)()
+      end)
+    ]]
+  end)
+
+  it("ends run while a task computes and gives way", function()
+    ends_quickly [[
+      report(loop.run, function()
+        say "ready"
+        while true do loop.pass() end
+      end)
+    ]]
+  end)
+
+  it("is an ordinary error: waiting works afterwards", function()
+    local rest = ends_quickly [[
+      say "ready"
+      report(loop.sleep, 20)
+      local began = core.now()
+      print(loop.run(function()
+        local task = loop.spawn(function()
+          loop.sleep(0.01)
+          return "again"
+        end)
+        return task:join()
+      end))
+    ]]
+    assert.equal("again\n", rest)
+  end)
+
+  it("ends a program that does not expect it, with the usual message", function()
+    local line, seconds, _, code = interrupted [[ say "ready" loop.sleep(20) ]]
+    assert.matches("interrupted!$", line)
+    assert.is_true(seconds < 0.5)
+    assert.equal(1, code)
+  end)
+
+  it("leaves background tasks alone", function()
+    local rest = ends_quickly([[
+      local ticks = 0
+      local daemon = loop.daemon("ticker", function()
+        while true do
+          loop.sleep(0.001)
+          ticks = ticks + 1
+        end
+      end)
+      say "ready"
+      report(loop.sleep, 20)
+      local before = ticks
+      loop.sleep(0.05)
+      print(ticks > before)
+      daemon:cancel()
+      print(waiters.none())
+    ]], "false\tinterrupted!\tsomething registered")
+    assert.equal("true\ntrue\n", rest)
+  end)
+end)
