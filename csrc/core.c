@@ -8,6 +8,7 @@
 #include "call.h"
 #include "channel.h"
 #include "encode.h"
+#include "forwarder.h"
 #include "http.h"
 #include "json.h"
 #include "loop.h"
@@ -23,7 +24,7 @@ int luaopen_wgtwo_core(lua_State *L) {
   static void (*const rooms[])(lua_State *) = {
     loop_register,   op_register,      poll_register,   channel_register, call_register,
     acker_register,  server_register,  http_register,   process_register, watch_register,
-    schema_register, message_register, encode_register, json_register,
+    schema_register, message_register, encode_register, json_register,    forwarder_register,
   };
   luaL_checkversion(L);
   lua_newtable(L);
