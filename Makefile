@@ -12,7 +12,8 @@ VERSION := 0.1.0
 DEPS := gcc make pkg-config libc6-dev lua5.4 liblua5.4-dev libgrpc-dev libprotobuf-c-dev protobuf-c-compiler \
   protobuf-compiler libprotobuf-dev libcurl4-openssl-dev libjansson-dev libmicrohttpd-dev libssl-dev ca-certificates
 DEPS_TEST := $(DEPS) git luarocks lua-busted lua-luv lua-cqueues openssl
-DEPS_LINT := $(DEPS_TEST) clang clang-format lua-check cppcheck libclang-rt-14-dev valgrind
+DEPS_BENCH := $(DEPS) openssl libnghttp2-dev
+DEPS_LINT := $(DEPS_TEST) libnghttp2-dev clang clang-format lua-check cppcheck libclang-rt-14-dev valgrind
 
 # ---- tools and flags ------------------------------------------------------------------------------
 
@@ -56,7 +57,7 @@ HTTPD_LIBS := -lmicrohttpd -lssl -lcrypto -ljansson
 
 HTTPD_SOURCES := $(wildcard csrc/httpd.c csrc/httpd_*.c csrc/certificate.c)
 CORE_SOURCES := $(filter-out $(HTTPD_SOURCES),$(wildcard csrc/*.c))
-C_FILES := $(wildcard csrc/*.c csrc/*.h spec/fuzz/*.c spec/fuzz/*.h spec/support/*.c)
+C_FILES := $(wildcard csrc/*.c csrc/*.h spec/fuzz/*.c spec/fuzz/*.h spec/support/*.c spec/bench/*.c)
 LUA_FILES := $(shell find lua -name '*.lua' 2>/dev/null)
 PROTO_FILES := $(shell find proto -name '*.proto' 2>/dev/null)
 
@@ -86,8 +87,8 @@ unexport LUA_PATH_5_4 LUA_CPATH_5_4
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps deps-test deps-lint demo test suite sanitize sanitize-memory sanitize-collection sanitize-threads \
-  interpreter fuzz fuzz-targets fuzz-run lint lint-format lint-lua lint-cppcheck lint-compilers format install dist \
+.PHONY: all deps deps-test deps-bench deps-lint demo test suite bench bench-programs sanitize sanitize-memory \
+  sanitize-collection sanitize-threads interpreter fuzz fuzz-targets fuzz-run lint lint-format lint-lua lint-cppcheck lint-compilers format install dist \
   clean help FORCE
 
 all: $(MODULES) $(API_SETS) ## build the C modules and the API description (default)
@@ -202,6 +203,9 @@ deps: ## install what building and running needs (Debian packages; nothing to do
 deps-test: ## … and what the tests need
 	$(call install_packages,$(DEPS_TEST))
 
+deps-bench:
+	$(call install_packages,$(DEPS_BENCH))
+
 deps-lint: ## … and what lint, sanitize and fuzz need
 	$(call install_packages,$(DEPS_LINT))
 
@@ -285,6 +289,40 @@ fuzz-targets: $(addprefix $(BUILD)/,$(FUZZ_TARGETS))
 $(addprefix $(BUILD)/,$(FUZZ_TARGETS)): $(BUILD)/%: spec/fuzz/%.c $(CORE_OBJECTS)
 	$(call say,LD $@) $(COMPILE) $(WARNINGS) -fsanitize=fuzzer $< $(CORE_OBJECTS) -o $@ $(LDFLAGS) $(LIBRARY_LIBDIRS) \
 	  $(CORE_LIBS) -llua5.4 -lm
+
+# ---- benchmarks: this rock against the least that a C-core client can do, spec/bench --------------
+
+ROWS ?=
+ROUNDS ?= 5
+QUICK ?=
+BENCH := $(BUILD)/bench
+
+bench: deps-bench ## measure, and print one table; ROWS=stream,ack for some groups, ROUNDS=5, QUICK=1 to see that it works
+	$(build) all bench-programs
+	@$(LUA) spec/bench/main.lua --build=$(BENCH) --json=$(BUILD)/bench.json --rounds=$(ROUNDS) $(if $(ROWS),--rows=$(ROWS)) \
+	  $(if $(QUICK),--quick)
+
+bench-programs: $(addprefix $(BENCH)/,source bare codec launch)
+
+$(BENCH)/source: BENCH_LIBS := -lnghttp2 -lssl -lcrypto
+$(BENCH)/bare: BENCH_LIBS := -lgrpc -lgpr
+$(BENCH)/codec: BENCH_LIBS := $(BENCH)/events.a -lprotobuf-c
+$(BENCH)/codec $(BUILD)/lint/spec/bench/codec.gcc $(BUILD)/lint/spec/bench/codec.clang: $(BENCH)/events.a
+$(BENCH)/codec $(BUILD)/lint/spec/bench/codec.gcc $(BUILD)/lint/spec/bench/codec.clang: OWN_CPPFLAGS += -iquote$(BENCH)
+
+$(addprefix $(BENCH)/,source bare codec launch): $(BENCH)/%: spec/bench/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,LD $@) $(COMPILE) $(WARNINGS) $< -o $@ $(LDFLAGS) $(LIBRARY_LIBDIRS) $(BENCH_LIBS)
+
+# What protoc-c generates for the events: the codec that ours is measured against.
+$(BENCH)/events.a: $(PROTO_FILES)
+	@mkdir -p $(@D)
+	$(call say,PROTOC-C $@) cd $(BENCH) && rm -f $(@F) && $(PROTOC_C) --c_out=. -I$(CURDIR)/proto -I$(PROTOBUF_INCDIR) \
+	  wgtwo/events/v0/events.proto wgtwo/common/v0/addresses.proto \
+	  $(patsubst %,google/protobuf/%.proto,timestamp duration empty) && \
+	for file in $$(find wgtwo google -name '*.pb-c.c'); do \
+	  $(CC) $(CPPFLAGS) $(CFLAGS) $(LIBRARY_INCDIRS) -w -I. -c $$file -o $${file%.c}.o || exit; \
+	done && $(AR) rc $(@F) $$(find wgtwo google -name '*.pb-c.o')
 
 # ---- lint -----------------------------------------------------------------------------------------
 
