@@ -88,8 +88,8 @@ unexport LUA_PATH_5_4 LUA_CPATH_5_4
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all deps deps-test deps-bench deps-lint demo test suite bench bench-programs sanitize sanitize-memory \
-  sanitize-collection sanitize-threads interpreter fuzz fuzz-targets fuzz-run lint lint-format lint-lua lint-cppcheck lint-compilers format install dist \
-  clean help FORCE
+  sanitize-collection sanitize-threads interpreter fuzz fuzz-targets fuzz-run lint lint-format lint-lua lint-cppcheck \
+  lint-compilers format install dist clean help FORCE
 
 all: $(MODULES) $(API_SETS) ## build the C modules and the API description (default)
 
@@ -299,8 +299,8 @@ BENCH := $(BUILD)/bench
 
 bench: deps-bench ## measure, and print one table; ROWS=stream,ack for some groups, ROUNDS=5, QUICK=1 to see that it works
 	$(build) all bench-programs
-	@$(LUA) spec/bench/main.lua --build=$(BENCH) --json=$(BUILD)/bench.json --rounds=$(ROUNDS) $(if $(ROWS),--rows=$(ROWS)) \
-	  $(if $(QUICK),--quick)
+	@$(LUA) spec/bench/main.lua --build=$(BENCH) --json=$(BUILD)/bench.json --rounds=$(ROUNDS) \
+	  $(if $(ROWS),--rows=$(ROWS)) $(if $(QUICK),--quick)
 
 bench-programs: $(addprefix $(BENCH)/,source bare codec launch)
 

@@ -3,8 +3,8 @@
 --   lua5.4 spec/bench/main.lua [--rows=stream,ack] [--rounds=5] [--quick] [--build=DIR] [--json=FILE]
 --
 -- Each group of rows is a module: `measure(bench)` runs its programs in turn, round after round, and adds rows;
--- `client` has what its Lua processes do (client.lua). --quick measures a twentieth as much in one round, which shows that all
--- works, and no more.
+-- `client` has what its Lua processes do (client.lua). --quick measures a twentieth as much in one round: enough to see
+-- that all works.
 
 local programs = require "spec.bench.programs"
 local report = require "spec.bench.report"
