@@ -37,9 +37,14 @@ end
 
 describe("Ctrl-C", function()
   it("ends a wait of the main chunk", function()
-    ends_quickly [[ say "ready" report(loop.wait, loop.signal()) ]]
-    ends_quickly [[ say "ready" report(loop.sleep, 20) ]]
-    ends_quickly [[ say "ready" report(loop.wait_any, { loop.signal(), loop.signal() }) ]]
+    for _, wait in ipairs{ "wait(loop.signal())", "sleep(20)", "wait_any{ loop.signal(), loop.signal() }" } do
+      ends_quickly(([[
+        report(function()
+          say "ready"
+          loop.%s
+        end)
+      ]]):format(wait))
+    end
   end)
 
   it("ends a wait of a coroutine of the script's own", function()
@@ -96,9 +101,10 @@ describe("Ctrl-C", function()
 
   it("is an ordinary error: waiting works afterwards", function()
     local rest = ends_quickly [[
-      say "ready"
-      report(loop.sleep, 20)
-      local began = core.now()
+      report(function()
+        say "ready"
+        loop.sleep(20)
+      end)
       print(loop.run(function()
         local task = loop.spawn(function()
           loop.sleep(0.01)
@@ -126,8 +132,10 @@ describe("Ctrl-C", function()
           ticks = ticks + 1
         end
       end)
-      say "ready"
-      report(loop.sleep, 20)
+      report(function()
+        say "ready"
+        loop.sleep(20)
+      end)
       local before = ticks
       loop.sleep(0.05)
       print(ticks > before)

@@ -326,15 +326,8 @@ local drivers = setmetatable({}, {
   end,
 })
 
-local function take_driver()
-  local driver = drivers[depth + 1]
-  driver.before = current
-  depth = depth + 1
-  return driver
-end
-
-local function drive(key, keys, deadline)
-  local driver <close> = take_driver()
+-- Drives until the wait of this driver is over.
+local function drive_until(driver, key, keys, deadline)
   local may_run_tasks = driver.depth <= limits.loop.nested
   if not may_run_tasks and type(key) == "table" then
     error("too many coroutines wait inside each other; start them with wgtwo.spawn instead", 0)
@@ -349,9 +342,43 @@ local function drive(key, keys, deadline)
   return driver.reason
 end
 
+-- Handles what has happened, without waiting.
+local function drive_once(driver)
+  waiters.collect(0, driver.list)
+  driver.waiting = true
+  run_ready(driver)
+  if driver.depth == 1 then raise_unjoined(background) end
+end
+
+-- The body of a driver's own coroutine: one call after the other.
+local function serve(f, ...)
+  return serve(yield(f(...)))
+end
+
+local function outcome(ok, ...)
+  if not ok then error((...), 0) end
+  return ...
+end
+
+-- Ctrl-C sets a hook on the main state, which raises between any two instructions there. So the main state only
+-- resumes a coroutine that does the work: no list is left half changed.
+local function drive(f, key, keys, deadline)
+  local driver <close> = drivers[depth + 1]
+  driver.before = current
+  depth = driver.depth
+  local _, is_main = running()
+  if not is_main then return f(driver, key, keys, deadline) end
+  local own = driver.coroutine
+  if not own or status(own) == "dead" then
+    own = coroutine.create(serve)
+    driver.coroutine = own
+  end
+  return outcome(resume(own, f, driver, key, keys, deadline))
+end
+
 local function wait(key, keys, deadline)
   local task = tasks[running()]
-  if not task or not isyieldable() then return drive(key, keys, deadline) end
+  if not task or not isyieldable() then return drive(drive_until, key, keys, deadline) end
   waiters.add(task, key, keys, deadline)
   repeat yield() until not task.waiting
   local reason = task.reason
@@ -478,11 +505,7 @@ end
 --- Handles what is ready and runs the tasks that can go on, each until it waits. Never blocks.
 -- @raise the error of a task that nobody can join
 function loop.step()
-  local driver <close> = take_driver()
-  waiters.collect(0, driver.list)
-  driver.waiting = true
-  run_ready(driver)
-  if driver.depth == 1 then raise_unjoined(background) end
+  drive(drive_once)
 end
 
 return loop
