@@ -123,6 +123,7 @@ struct MessageType {
   FieldNames json_names; /* JSON names, and proto names that are no other field's JSON name */
   MessageKind kind;
   bool map_entry;
+  bool has_required; /* a field of it is proto2's `required` */
 };
 
 typedef struct EnumValue {

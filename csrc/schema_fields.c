@@ -281,6 +281,7 @@ bool build_fields(Builder *b, MessageType *type, const MessageProto *proto, bool
                         (unsigned)fields[i].number);
     }
     fields[i].index = i;
+    type->has_required |= fields[i].required;
     if (fields[i].oneof != NULL) {
       Oneof *oneof = (Oneof *)fields[i].oneof;
       oneof->fields[oneof->field_count++] = &fields[i];
