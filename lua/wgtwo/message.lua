@@ -27,6 +27,19 @@ local function type_of(kind)
   return schema.type(kind, 3) -- a tail call: 2 is the function here, 3 the script
 end
 
+-- A function of the core, with its errors at the line of the script that called the function here.
+local function checked(f, ...)
+  local ok, result, more = pcall(f, ...)
+  if not ok then error(result, 3) end
+  return result, more
+end
+
+local function check_string(where, what, value)
+  if type(value) ~= "string" then
+    error(("message.%s: %s must be a string, not %s"):format(where, what, type(value)), 3)
+  end
+end
+
 local function failed(code, text)
   return nil, errors.new{ kind = "decode", code = code, message = text }
 end
@@ -40,8 +53,7 @@ end
 --   print(m.e164)
 function message.new(kind, fields)
   local of = type_of(kind)
-  local ok, bytes = pcall(core.encode, of, fields or {})
-  if not ok then error(bytes, 2) end
+  local bytes = checked(core.encode, of, fields or {})
   return assert(core.decode(of, bytes))
 end
 
@@ -52,7 +64,8 @@ end
 -- @raise a field that the type does not have, or a value that does not fit, by its path
 -- @usage local bytes = message.encode("wgtwo.common.v0.PhoneNumber", { e164 = "+4799990000" })
 function message.encode(kind, fields)
-  return core.encode(type_of(kind), fields)
+  local bytes = checked(core.encode, type_of(kind), fields)
+  return bytes
 end
 
 --- A message from its bytes.
@@ -62,6 +75,7 @@ end
 -- @treturn ?wgtwo.error of kind "decode" when the bytes are no message of that type
 -- @usage local m = assert(message.decode("wgtwo.common.v0.PhoneNumber", bytes))
 function message.decode(kind, bytes)
+  check_string("decode", "bytes", bytes)
   local m, text = core.decode(type_of(kind), bytes)
   if m == nil then return failed("invalid_message", text) end
   return m
@@ -86,7 +100,8 @@ local json_options = {
 -- @treturn string
 -- @usage print(message.tojson(event.message, { indent = 2 }))
 function message.tojson(m, given)
-  return core.tojson(m, options.check("message.tojson", given, json_options))
+  local text = checked(core.tojson, m, options.check("message.tojson", given, json_options))
+  return text
 end
 
 --- A message from JSON; field names of either kind are read.
@@ -96,6 +111,7 @@ end
 -- @treturn ?wgtwo.error of kind "decode": where the text is no JSON, or not of that type
 -- @usage local m = assert(message.fromjson("wgtwo.common.v0.PhoneNumber", '{"e164":"+4799990000"}'))
 function message.fromjson(kind, text)
+  check_string("fromjson", "the text", text)
   local m, why = core.fromjson(type_of(kind), text)
   if m == nil then return failed("invalid_json", why) end
   return m
