@@ -72,6 +72,6 @@ grpc_byte_buffer *byte_buffer_new(const void *bytes, size_t length) {
 }
 
 gpr_timespec deadline_in(double timeout) {
-  if (timeout < 0 || timeout > 1e9) return gpr_inf_future(GPR_CLOCK_MONOTONIC);
+  if (!(timeout >= 0 && timeout <= 1e9)) return gpr_inf_future(GPR_CLOCK_MONOTONIC);
   return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_nanos((int64_t)(timeout * 1e9), GPR_TIMESPAN));
 }

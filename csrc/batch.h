@@ -36,7 +36,7 @@ bool batch_start(Batch *batch, grpc_call *call, void *tag);
 
 /* A buffer with a copy of bytes; the caller owns it. */
 grpc_byte_buffer *byte_buffer_new(const void *bytes, size_t length);
-/* The deadline timeout seconds from now; negative: none. */
+/* The deadline timeout seconds from now; negative, not a number or more than decades: none. */
 gpr_timespec deadline_in(double timeout);
 
 #endif

@@ -281,10 +281,23 @@ static int take_unary(lua_State *L, Call *call) {
   return check_reply(L, call);
 }
 
+/* No message: nil at the end, false before. */
+static void push_end(lua_State *L, bool at_end) {
+  if (at_end) {
+    lua_pushnil(L);
+  } else {
+    lua_pushboolean(L, 0);
+  }
+}
+
 static int take_from_inbox(lua_State *L, Call *call) {
   size_t length;
   bool unparked, no_more = atomic_load(&call->no_more),
                  ended = atomic_load(&call->ended); /* before the look into the inbox */
+  if (call->broken) { /* what is left in the inbox is of no interest, and nobody may come to empty it */
+    push_end(L, ended);
+    return 1;
+  }
   const unsigned char *message = inbox_take(&call->inbox, &length, &unparked);
   if (unparked) {
     if (atomic_load(&call->ended)) {
@@ -294,15 +307,11 @@ static int take_from_inbox(lua_State *L, Call *call) {
       receive_next(call);
     }
   }
-  if (message != NULL && !call->broken) {
+  if (message != NULL) {
     memcpy(message_new(L, call->reply, length), message, length);
     return check_reply(L, call);
   }
-  if (no_more && ended) {
-    lua_pushnil(L);
-  } else {
-    lua_pushboolean(L, 0);
-  }
+  push_end(L, no_more && ended);
   return 1;
 }
 
