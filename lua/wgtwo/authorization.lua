@@ -42,12 +42,11 @@ end
 
 --- The list for a token, made once for each.
 local function with_token(client, token)
-  local kept = client.with_token
-  if kept and kept.token == token.access_token then return kept.list end
-  local list = {}
-  for _, pair in ipairs(client.metadata) do list[#list + 1] = pair end
-  list[#list + 1] = { "authorization", "Bearer " .. token.access_token }
-  client.with_token = { token = token.access_token, list = list }
+  local list = client.with_token[token]
+  if not list then
+    list = metadata.merge(client.metadata, { { "authorization", "Bearer " .. token.access_token } })
+    client.with_token[token] = list
+  end
   return list
 end
 

@@ -115,6 +115,7 @@ function M.connect(given)
     timeout = o.timeout, logger = o.logger == nil and log_to_stderr or o.logger, schema = schema.default(),
     insecure = settings.plaintext and not settings.loopback, settings = settings, options = o, closed = false,
     channels = {}, -- by the size of the largest message
+    with_token = setmetatable({}, { __mode = "k" }), -- token → list of metadata
     running = setmetatable({}, { __mode = "k" }), subscriptions = setmetatable({}, { __mode = "k" }),
     counts = { calls = 0, failed = 0, streams = 0, subscriptions = 0 },
   }, Client)

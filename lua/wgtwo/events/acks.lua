@@ -1,0 +1,325 @@
+--- The acknowledgements of one feed: sent at once, many in flight, tried again until the ack timeout.
+--
+-- Those that succeed are counted by the core alone. What fails comes here, whether by the call's status or by the
+-- status in the answer, and is sent again after a backoff, until the event's ack timeout is over: then the event comes
+-- again. A background task does this; it lives while something is under way, and no longer, so that nothing keeps an
+-- idle subscription alive. More than the core takes waits in a queue; when that is full, `send` waits.
+--
+-- An acknowledgement of an event from an earlier stream is sent like any other. A server that refuses it has given the
+-- event to somebody else or forgotten it, so a refusal is counted and logged, and not tried again.
+--
+-- @module wgtwo.events.acks
+
+local authorization = require "wgtwo.authorization"
+local core = require "wgtwo.core"
+local errors = require "wgtwo.error"
+local limits = require "wgtwo.limits"
+local loop = require "wgtwo.loop"
+local timers = require "wgtwo.timers"
+local waiters = require "wgtwo.waiters"
+
+local now = core.now
+
+local Acks = {}
+Acks.__index = Acks
+
+local acks = {}
+
+local QUEUE_LIMIT = 4096 -- acknowledgements that wait for a place in flight
+
+local UNAUTHENTICATED = "UNAUTHENTICATED"
+
+-- Refusals that the same request would get again.
+local final = {
+  INVALID_ARGUMENT = true, NOT_FOUND = true, ALREADY_EXISTS = true, PERMISSION_DENIED = true,
+  FAILED_PRECONDITION = true, OUT_OF_RANGE = true, UNIMPLEMENTED = true, DATA_LOSS = true,
+}
+-- Failures of the way there and back. Whatever else an answer says comes from a server that has looked at the request.
+local transport = {
+  UNAVAILABLE = true, DEADLINE_EXCEEDED = true, CANCELLED = true, UNAUTHENTICATED = true, RESOURCE_EXHAUSTED = true,
+}
+
+--- Makes the acknowledgements of a feed.
+-- @tparam table client
+-- @tparam table plan
+-- @tparam ?string|table scopes of its tokens
+-- @treturn table
+function acks.new(client, plan, scopes)
+  local channel, err = client:channel_for(nil)
+  if not channel then return nil, err end
+  return setmetatable({
+    client = client, plan = plan, scopes = scopes, closed = false, stream_since = 0,
+    acker = core.acker(channel, { path = plan.ack_method.path, reply = plan.ack_method.output, expected = plan.expected,
+      timeout = math.min(limits.ack.timeout, plan.ack_timeout), limit = limits.ack.in_flight }),
+    queue = { head = 1, tail = 0 }, -- acknowledgements that wait for a place, or for a token
+    retries = timers.new(),         -- those that wait to be tried again
+    waiting = {},                   -- request → { done, ok, err, changed } of those somebody waits for
+    stale = {},                     -- request → true, of events from an earlier stream
+    idle = loop.signal(), room = loop.signal(),
+    counts = { retried = 0, failed = 0, succeeded = 0 }, -- succeeded: those the core did not see as such
+  }, Acks)
+end
+
+-- Sending
+
+--- Makes sure that what is sent carries a token. False: one has to be asked for first.
+local function authorize(self)
+  local list, token = authorization.peek(self.client, self.scopes)
+  if not list then return false end
+  if list ~= self.list then
+    self.acker:metadata(list)
+    self.list, self.token = list, token
+  end
+  return true
+end
+
+local function notifies(self, request)
+  return self.waiting[request] ~= nil or self.stale[request] ~= nil
+end
+
+--- Gives one to the core; false where that has to wait.
+local function start(self, request, attempt, started)
+  return self.acker:send(request, attempt, started, notifies(self, request))
+end
+
+local function enqueue(self, request, attempt, started)
+  local queue = self.queue
+  queue.tail = queue.tail + 1
+  queue[queue.tail] = { request = request, attempt = attempt, started = started }
+end
+
+local function is_empty(queue)
+  return queue.head > queue.tail
+end
+
+--- Sends what is queued, as far as the core takes it.
+local function send_queued(self)
+  local queue = self.queue
+  while not is_empty(queue) do
+    local item = queue[queue.head]
+    if not start(self, item.request, item.attempt, item.started) then return end
+    queue[queue.head] = nil
+    queue.head = queue.head + 1
+    self.room:notify()
+  end
+end
+
+-- Answers
+
+--- Ends an acknowledgement: tells who waits for it.
+local function settle(self, request, err)
+  self.stale[request] = nil
+  local waiting = self.waiting[request]
+  if waiting then
+    self.waiting[request] = nil
+    waiting.done, waiting.err = true, err
+    waiting.changed:notify()
+  end
+end
+
+local function fail(self, result, code, message)
+  self.counts.failed = self.counts.failed + 1
+  local method = self.plan.ack_method
+  local err = errors.new{ kind = "ack", code = code, number = errors.number(code), message = message,
+    method = method.name, target = self.client.target, scope = method.scope, retryable = false,
+    hint = "the event comes again after its ack timeout" }
+  self.client:log("warn", "an acknowledgement failed: " .. tostring(err), { code = code, attempts = result.attempt,
+    method = method.name })
+  settle(self, result.request, err)
+end
+
+--- Random part of a span that grows with the attempts.
+local function backoff(attempt)
+  local policy = limits.ack.backoff
+  local span = math.min(policy.max, policy.initial * 2 ^ (attempt - 1))
+  return span * (0.25 + 0.75 * math.random())
+end
+
+local function retry_at(self, at, ack)
+  timers.push(self.retries, { at = at, request = ack.request, attempt = ack.attempt + 1, started = ack.started })
+end
+
+--- After UNAUTHENTICATED: forgets the token the acknowledgement had. True where there may be a better one at once.
+local function renew_token(self, result)
+  local source, token = self.client.auth, self.token
+  if not source or source.fixed and not source.token_url or not source.invalidate then return false end
+  if token and result.started >= (self.token_since or 0) then
+    source:invalidate(token.access_token)
+    self.token, self.list, self.token_since = nil, nil, now()
+  end
+  return result.attempt == 1
+end
+
+--- What went wrong with an answered acknowledgement: a code and a message; nil: nothing.
+local function judge(self, result)
+  if result.code ~= 0 then return errors.name(result.code), result.message ~= "" and result.message or result.error end
+  local status = self.plan.ack_failure(result.reply)
+  return status, status and "the server did not accept the acknowledgement"
+end
+
+local function handle(self, result)
+  local code, message = judge(self, result)
+  if not code then
+    if not result.ok then self.counts.succeeded = self.counts.succeeded + 1 end
+    return settle(self, result.request)
+  end
+  if self.closed then return settle(self, result.request, errors.closed("the subscription is closed")) end
+  local stale = self.stale[result.request] or result.started < self.stream_since
+  if final[code] or stale and not transport[code] then return fail(self, result, code, message) end
+  local at = now()
+  if not (code == UNAUTHENTICATED and renew_token(self, result)) then at = at + backoff(result.attempt) end
+  if at - result.started >= self.plan.ack_timeout then
+    return fail(self, result, code, ("%s (%d attempts)"):format(message or "no success", result.attempt))
+  end
+  retry_at(self, at, result)
+end
+
+local function take_answers(self)
+  local result = self.acker:take()
+  while result do
+    handle(self, result)
+    result = self.acker:take()
+  end
+end
+
+--- Moves what is due for another attempt into the queue.
+local function queue_retries(self)
+  local retries = self.retries
+  while retries[1] and retries[1].at <= now() do
+    local item = retries[1]
+    timers.remove(retries, item)
+    self.counts.retried = self.counts.retried + 1
+    enqueue(self, item.request, item.attempt, item.started)
+  end
+end
+
+--- Without a token nothing can be sent: those whose time is over are given up, and the next attempt is in a while.
+local function give_up_queued(self, err)
+  local queue, kept = self.queue, { head = 1, tail = 0 }
+  self.queue = kept
+  local code, message = err and err.code or "no_token", err and err.message or "there is no token"
+  for i = queue.head, queue.tail do
+    local item = queue[i]
+    local at = now() + backoff(item.attempt)
+    if err and not err.retryable or at - item.started >= self.plan.ack_timeout then
+      fail(self, item, code, message)
+    else
+      retry_at(self, at, item)
+    end
+  end
+  self.room:notify()
+end
+
+--- The background task: until nothing is under way.
+local function run(self)
+  while not self.closed do
+    take_answers(self)
+    queue_retries(self)
+    if not is_empty(self.queue) then
+      if authorize(self) then
+        send_queued(self)
+      else
+        local list, token = authorization.metadata(self.client, self.scopes)
+        if self.closed then break end
+        if list then
+          self.acker:metadata(list)
+          self.list, self.token = list, token
+          send_queued(self)
+        else
+          give_up_queued(self, token)
+        end
+      end
+    end
+    local next_retry = self.retries[1]
+    if not next_retry and is_empty(self.queue) and self.acker:counts() == 0 then
+      take_answers(self)
+      if not self.retries[1] then break end
+    else
+      loop.wait(self.acker, next_retry and next_retry.at)
+    end
+  end
+  self.task = nil
+  self.idle:notify()
+end
+
+-- The face to the feed
+
+local function wait_for(waiting)
+  while not waiting.done do waiting.changed:wait() end
+  if waiting.err then return nil, waiting.err end
+  return true
+end
+
+--- Acknowledges.
+-- @tparam string request the bytes of the acknowledgement
+-- @tparam boolean wait whether to wait for the answer
+-- @tparam boolean stale whether the event came over an earlier stream
+-- @treturn ?boolean true
+-- @treturn ?wgtwo.error
+function Acks:send(request, wait, stale)
+  if self.closed then return nil, errors.closed("the subscription is closed: the event comes again") end
+  if stale then self.stale[request] = true end
+  local waiting = self.waiting[request]
+  if wait and not waiting then
+    waiting = { done = false, changed = loop.signal() }
+    self.waiting[request] = waiting
+  end
+  local queue = self.queue
+  if not is_empty(queue) or not authorize(self) or not start(self, request, 1, now()) then
+    enqueue(self, request, 1, now())
+    waiters.wake(self.acker)
+  end
+  if not self.task then self.task = loop.daemon("acknowledgements", run, self) end
+  while self.queue.tail - self.queue.head >= QUEUE_LIMIT and not self.closed do self.room:wait() end
+  if wait then return wait_for(waiting) end
+  return true
+end
+
+--- Tells that a new stream has begun: what is in flight belongs to the one before.
+function Acks:new_stream()
+  self.stream_since = now()
+end
+
+--- Waits until nothing is under way.
+-- @tparam number deadline on the clock of `core.now`
+-- @treturn boolean false when the deadline came first
+function Acks:flush(deadline)
+  while self.task do
+    if now() >= deadline then return false end
+    self.idle:wait(deadline)
+  end
+  return true
+end
+
+--- How many are sent, wait to be sent, or wait to be tried again.
+-- @treturn int
+function Acks:under_way()
+  if self.closed then return 0 end
+  return self.acker:counts() + (self.queue.tail - self.queue.head + 1) + #self.retries
+end
+
+--- Counts.
+-- @treturn table `acked`, `ack_retries`, `ack_failed`, `in_flight`
+function Acks:stats()
+  local acked = self.succeeded
+  if not self.closed then
+    local _, counted = self.acker:counts()
+    acked = counted + self.counts.succeeded
+  end
+  return { acked = acked, ack_retries = self.counts.retried, ack_failed = self.counts.failed,
+    in_flight = self:under_way() }
+end
+
+--- Ends all that is under way.
+function Acks:close()
+  if self.closed then return end
+  self.succeeded = self:stats().acked
+  self.closed = true
+  self.acker:close()
+  waiters.wake(self.acker) -- ends the task
+  self.room:notify()
+  local err = errors.closed("the subscription is closed: the event may come again")
+  for request in pairs(self.waiting) do settle(self, request, err) end
+end
+
+return acks

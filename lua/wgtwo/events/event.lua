@@ -1,0 +1,191 @@
+--- An event: what a subscription gives.
+--
+-- `type`, `api` ("v0" or "v1"), `payload` (the message of its type), `timestamp` (seconds since 1970), `number` (its
+-- subscriber, with "+", where known), `is_redelivered`, `sequence` (v0), `message` (the whole); any other name is a
+-- field of the message: `event.sms_event`. Fields are read when they are asked for.
+--
+--     print(event.type, event.number, event.sms_event.text)
+--     event:ack()
+--
+-- @module wgtwo.events.event
+
+local core = require "wgtwo.core"
+local limits = require "wgtwo.limits"
+local options = require "wgtwo.options"
+
+local which = core.which
+
+local M = {}
+
+-- An event is a table of four: the reply it came in, the connection it came over, whether it was acknowledged, and its
+-- message once that was asked for.
+local REPLY, CONNECTION, ACKNOWLEDGED, MESSAGE = 1, 2, 3, 4
+
+local methods = {}
+
+local ack_options = { wait = { type = "boolean", default = false } }
+
+--- Acknowledges the event: it was handled, and does not come again. Returns at once; what fails is tried again in the
+-- background until the ack timeout, then counted and logged. A second time does nothing; nothing is done either where
+-- the subscription has `ack = "none"`.
+-- @function event:ack
+-- @tparam ?table given `wait`: true to wait for the server's answer
+-- @treturn ?boolean true
+-- @treturn ?wgtwo.error of kind "ack" with `wait`; of kind "closed" after the subscription was closed
+-- @usage assert(event:ack{ wait = true })
+function methods.ack(event, given)
+  local wait = given ~= nil and options.check("event:ack", given, ack_options).wait
+  if event[ACKNOWLEDGED] then return true end
+  local feed = event[CONNECTION].feed
+  if not feed.acks then
+    event[ACKNOWLEDGED] = true
+    return true
+  end
+  local request = feed.plan.ack_request(event.message)
+  local ok, err = true, nil
+  if request then ok, err = feed.acks:send(request, wait, event[CONNECTION] ~= feed.connection) end
+  if ok then event[ACKNOWLEDGED] = true end
+  return ok, err
+end
+
+--- Seconds of a Timestamp.
+local function seconds(timestamp)
+  return timestamp and timestamp.seconds + timestamp.nanos * 1e-9
+end
+
+--- A subscriber's number: received ones may lack the plus.
+local function with_plus(number)
+  if not number or number == "" then return nil end
+  return number:find("^%d") and "+" .. number or number
+end
+
+--- Makes the metatable of a kind of event.
+-- @tparam string name for tostring
+-- @tparam table getters by field name
+-- @tparam function message_of event → its message, nil where the reply has none
+local function class(getters, message_of)
+  local meta = { __name = "wgtwo.event" }
+
+  function meta.__index(event, key)
+    local method = methods[key]
+    if method then return method end
+    local getter = getters[key]
+    if getter then return getter(event) end
+    local message = message_of(event)
+    return message and message[key]
+  end
+
+  function meta.__tostring(event)
+    return ("wgtwo.event(%s%s)"):format(event.type or "of unknown type", event.is_redelivered and ", redelivered" or "")
+  end
+
+  return meta
+end
+
+-- v0: the reply holds one Event, which has its metadata, and its payload in a oneof.
+
+local function message_v0(event)
+  local message = event[MESSAGE]
+  if not message then
+    message = event[REPLY].event
+    event[MESSAGE] = message
+  end
+  return message
+end
+
+local type_of_field = {}
+for name, field in pairs(limits.events_v0.fields) do type_of_field[field] = name end
+
+local function field_v0(event)
+  local message = message_v0(event)
+  return message and which(message, "event")
+end
+
+local function payload_v0(event)
+  local field = field_v0(event)
+  return field and event[MESSAGE][field]
+end
+
+local function metadata_v0(event)
+  local message = message_v0(event)
+  return message and message.metadata
+end
+
+-- Where each payload has its subscriber's number, for events without an owner.
+local function number_in(field, payload)
+  if field == "sms_event" or field == "sms_delivery_report_event" then
+    return payload.direction == "FROM_SUBSCRIBER" and payload.from_e164
+      or payload.direction == "TO_SUBSCRIBER" and payload.to_e164
+  elseif field == "country_change_event" or field == "consent_revoke_event" then
+    return payload.msisdn
+  elseif field == "voicemail_event" then
+    return payload.to_number
+  elseif field ~= "voice_event" and field ~= "token_audit_event" then
+    return payload.number
+  end
+end
+
+M.v0 = class({
+  api = function() return "v0" end,
+  message = message_v0,
+  type = function(event) return type_of_field[field_v0(event)] end,
+  payload = payload_v0,
+  timestamp = function(event)
+    local message = message_v0(event)
+    return message and seconds(message.timestamp)
+  end,
+  number = function(event)
+    local field = field_v0(event)
+    local message = event[MESSAGE]
+    local owner = message and message.owner
+    local number = owner and owner.phone_number or field and number_in(field, message[field])
+    return with_plus(number and number.e164)
+  end,
+  is_redelivered = function(event)
+    local metadata = metadata_v0(event)
+    return metadata ~= nil and metadata.is_redelivered
+  end,
+  sequence = function(event)
+    local metadata = metadata_v0(event)
+    return metadata and metadata.sequence
+  end,
+}, message_v0)
+
+-- v1: the reply is the message: metadata, and the payload in a field of its own.
+
+local function message_v1(event)
+  return event[REPLY]
+end
+
+local function metadata_v1(event)
+  return event[REPLY].metadata
+end
+
+--- The metatable of one v1 stream's events.
+-- @tparam string name the stream's
+-- @tparam string field that holds the payload
+-- @treturn table
+function M.v1(name, field)
+  return class({
+    api = function() return "v1" end,
+    type = function() return name end,
+    message = message_v1,
+    payload = function(event) return event[REPLY][field] end,
+    timestamp = function(event)
+      local metadata = metadata_v1(event)
+      return metadata and seconds(metadata.timestamp)
+    end,
+    number = function(event)
+      local payload = event[REPLY][field]
+      local number = payload and payload.number
+      return with_plus(number and number.e164)
+    end,
+    is_redelivered = function(event)
+      local metadata = metadata_v1(event)
+      return metadata ~= nil and metadata.is_redelivered
+    end,
+    sequence = function() return nil end,
+  }, message_v1)
+end
+
+return M
