@@ -90,7 +90,8 @@ function pair.write(call, bytes)
   return pair.on_news(function() return call:write(bytes) end, "room for a write")
 end
 
---- Writes a message until the reader's buffers, the windows and the writer's queue are full: nothing has moved for a while.
+--- Writes a message until the reader's buffers, the windows and the writer's queue are full: until nothing has moved
+-- for a while.
 -- @treturn int how often it was written
 function pair.fill(accepted, bytes)
   local count, still = 0, 0
