@@ -27,50 +27,49 @@ static bool fail_type(Encoder *e, const char *expected, int index) {
   return fill_fail(&e->fill, "%s expected, got %s", expected, found);
 }
 
-static ProtobufCMessage *from_message_value(Encoder *e, const MessageType *type, int index);
+static ProtobufCMessage *from_message_value(Encoder *e, const MessageType *type, int index, int kind);
 
-/* -- Scalars -- */
+/* -- Scalars: `kind` is the Lua type of the value at `index` -- */
 
-static bool from_integer(Encoder *e, const Field *field, void *place, int index) {
-  lua_State *L = e->L;
+static bool from_integer(Encoder *e, const Field *field, void *place, int index, int kind) {
   int exact;
-  if (lua_type(L, index) != LUA_TNUMBER) return fail_type(e, "integer", index);
-  lua_Integer value = lua_tointegerx(L, index, &exact);
+  if (kind != LUA_TNUMBER) return fail_type(e, "integer", index);
+  lua_Integer value = lua_tointegerx(e->L, index, &exact);
   if (exact) return fill_integer(&e->fill, field, place, value);
-  return fill_fail(&e->fill, "integer expected, got %.14g", lua_tonumber(L, index));
+  return fill_fail(&e->fill, "integer expected, got %.14g", lua_tonumber(e->L, index));
 }
 
-static bool from_enum(Encoder *e, const Field *field, void *place, int index) {
+static bool from_text(Encoder *e, const Field *field, void *place, int index, int kind) {
   size_t len;
-  if (lua_type(e->L, index) == LUA_TNUMBER) return from_integer(e, field, place, index);
-  if (lua_type(e->L, index) != LUA_TSTRING) return fail_type(e, "enum name or number", index);
-  const char *name = lua_tolstring(e->L, index, &len);
-  return fill_enum(&e->fill, field, place, name, len);
-}
-
-static bool from_text(Encoder *e, const Field *field, void *place, int index) {
-  size_t len;
-  if (lua_type(e->L, index) != LUA_TSTRING) return fail_type(e, "string", index);
+  if (kind != LUA_TSTRING) return fail_type(e, "string", index);
   const char *text = lua_tolstring(e->L, index, &len);
   return fill_text(&e->fill, field, place, text, len);
 }
 
-/* The value at `index` (of the stack's top) into place. */
-static bool from_value(Encoder *e, const Field *field, void *place, int index) {
+static bool from_enum(Encoder *e, const Field *field, void *place, int index, int kind) {
+  size_t len;
+  if (kind == LUA_TNUMBER) return from_integer(e, field, place, index, kind);
+  if (kind != LUA_TSTRING) return fail_type(e, "enum name or number", index);
+  const char *name = lua_tolstring(e->L, index, &len);
+  return fill_enum(&e->fill, field, place, name, len);
+}
+
+/* The value at `index` into place. */
+static bool from_value(Encoder *e, const Field *field, void *place, int index, int kind) {
   switch (field->type) {
   case FIELD_STRING:
-  case FIELD_BYTES: return from_text(e, field, place, index);
-  case FIELD_MESSAGE: return (*(ProtobufCMessage **)place = from_message_value(e, field->message, index)) != NULL;
-  case FIELD_ENUM: return from_enum(e, field, place, index);
+  case FIELD_BYTES: return from_text(e, field, place, index, kind);
+  case FIELD_MESSAGE: return (*(ProtobufCMessage **)place = from_message_value(e, field->message, index, kind)) != NULL;
+  case FIELD_ENUM: return from_enum(e, field, place, index, kind);
   case FIELD_BOOL:
-    if (!lua_isboolean(e->L, index)) return fail_type(e, "boolean", index);
+    if (kind != LUA_TBOOLEAN) return fail_type(e, "boolean", index);
     fill_bool(place, lua_toboolean(e->L, index));
     return true;
   case FIELD_DOUBLE:
   case FIELD_FLOAT:
-    if (lua_type(e->L, index) != LUA_TNUMBER) return fail_type(e, "number", index);
+    if (kind != LUA_TNUMBER) return fail_type(e, "number", index);
     return fill_number(&e->fill, field, place, lua_tonumber(e->L, index));
-  default: return from_integer(e, field, place, index);
+  default: return from_integer(e, field, place, index, kind);
   }
 }
 
@@ -91,7 +90,7 @@ static bool from_list(Encoder *e, const Field *field, ProtobufCMessage *message,
     if (at < 1 || (lua_Unsigned)at > count) return fill_fail(&e->fill, "sequence expected, got a table with holes");
     step->index = at;
     step->has_index = true;
-    if (!from_value(e, field, elements + (size_t)(at - 1) * size, -1)) return false;
+    if (!from_value(e, field, elements + (size_t)(at - 1) * size, -1, lua_type(L, -1))) return false;
     step->has_index = false;
     lua_pop(L, 1);
     found++;
@@ -104,11 +103,11 @@ static ProtobufCMessage *from_entry(Encoder *e, const Field *field, Step *step) 
   lua_State *L = e->L;
   const Field *key = &field->message->fields[0], *value = &field->message->fields[1];
   ProtobufCMessage *entry = fill_message(&e->fill, field->message);
-  if (entry == NULL || !from_value(e, key, fill_place(entry, key), -2)) return NULL;
+  if (entry == NULL || !from_value(e, key, fill_place(entry, key), -2, lua_type(L, -2))) return NULL;
   step->key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
   step->has_index = lua_isinteger(L, -2);
   step->index = lua_tointeger(L, -2);
-  if (!from_value(e, value, fill_place(entry, value), -1)) return NULL;
+  if (!from_value(e, value, fill_place(entry, value), -1, lua_type(L, -1))) return NULL;
   step->key = NULL;
   step->has_index = false;
   fill_end(entry, key);
@@ -135,12 +134,13 @@ static bool from_map(Encoder *e, const Field *field, ProtobufCMessage *message, 
 
 /* The value on top of the stack into a field of the message. */
 static bool from_field(Encoder *e, const Field *field, ProtobufCMessage *message) {
-  if (is_null(e->L, -1)) return true;
+  int kind = lua_type(e->L, -1);
+  if (kind == LUA_TLIGHTUSERDATA && is_null(e->L, -1)) return true;
   Step step = { e->fill.step, field, 0, NULL, false };
   e->fill.step = &step;
   bool filled;
   if (!field->repeated) {
-    filled = fill_begin(&e->fill, message, field) && from_value(e, field, fill_place(message, field), -1);
+    filled = fill_begin(&e->fill, message, field) && from_value(e, field, fill_place(message, field), -1, kind);
     if (filled) fill_end(message, field);
   } else if (field->map) {
     filled = from_map(e, field, message, &step);
@@ -196,8 +196,8 @@ static bool from_plain(Encoder *e, const MessageType *type, ProtobufCMessage *me
                    is_null(L, index) ? "null" : luaL_typename(L, index));
 }
 
-static ProtobufCMessage *from_message_value(Encoder *e, const MessageType *type, int index) {
-  if (lua_type(e->L, index) == LUA_TUSERDATA) {
+static ProtobufCMessage *from_message_value(Encoder *e, const MessageType *type, int index, int kind) {
+  if (kind == LUA_TUSERDATA) {
     const Message *given = message_test(e->L, index);
     if (given != NULL) return from_message(e, type, given);
   }
@@ -208,7 +208,7 @@ static ProtobufCMessage *from_message_value(Encoder *e, const MessageType *type,
   ProtobufCMessage *message = fill_message(&e->fill, type);
   if (message == NULL) return NULL;
   e->fill.depth++;
-  bool filled = lua_istable(e->L, index) ? from_table(e, type, message, index) : from_plain(e, type, message, index);
+  bool filled = kind == LUA_TTABLE ? from_table(e, type, message, index) : from_plain(e, type, message, index);
   e->fill.depth--;
   return filled ? message : NULL;
 }
@@ -227,7 +227,7 @@ void encode_push(lua_State *L, const MessageType *type, int index) {
   e.fill.arena = &scratch->arena;
   e.fill.step = NULL;
   e.fill.depth = 0;
-  ProtobufCMessage *message = from_message_value(&e, type, index);
+  ProtobufCMessage *message = from_message_value(&e, type, index, lua_type(L, index));
   if (message == NULL) luaL_error(L, "%s", e.fill.error);
   size_t len = protobuf_c_message_get_packed_size(message);
   uint8_t *bytes = arena_alloc(&scratch->arena, len);

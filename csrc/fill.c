@@ -106,8 +106,7 @@ static uint32_t *quantifier(ProtobufCMessage *message, const Field *field) {
   return (uint32_t *)((char *)message + field->quantifier);
 }
 
-bool fill_begin(Fill *fill, ProtobufCMessage *message, const Field *field) {
-  if (field->oneof == NULL) return true;
+bool fill_begin_member(Fill *fill, ProtobufCMessage *message, const Field *field) {
   uint32_t set = *quantifier(message, field);
   if (set == 0) return true;
   const MessageType *type = (const MessageType *)message->descriptor;
@@ -116,7 +115,7 @@ bool fill_begin(Fill *fill, ProtobufCMessage *message, const Field *field) {
 }
 
 /* Whether the value is something else than the zero that a field without presence leaves out. */
-static bool is_not_zero(const Field *field, const void *place) {
+bool fill_is_not_zero(const Field *field, const void *place) {
   uint64_t bits64;
   uint32_t bits32;
   switch (field->type) {
@@ -130,12 +129,6 @@ static bool is_not_zero(const Field *field, const void *place) {
   case FIELD_SINT64: memcpy(&bits64, place, sizeof bits64); return bits64 != 0;
   default: memcpy(&bits32, place, sizeof bits32); return bits32 != 0;
   }
-}
-
-void fill_end(ProtobufCMessage *message, const Field *field) {
-  if (field->oneof != NULL) *quantifier(message, field) = field->number;
-  else if (field->type == FIELD_MESSAGE) return;
-  else *quantifier(message, field) = field->presence || is_not_zero(field, fill_place(message, field));
 }
 
 size_t fill_element_size(const Field *field) {

@@ -37,14 +37,23 @@ ProtobufCMessage *fill_message(Fill *fill, const MessageType *type);
 /* Bytes that were checked as a message of the right type, to be packed as they are. */
 ProtobufCMessage *fill_raw(Fill *fill, const uint8_t *bytes, size_t len);
 
-/* Where a singular field's value stands. NULL with the reason when another member of its oneof is set. */
+/* Where a singular field's value stands. */
 static inline void *fill_place(ProtobufCMessage *message, const Field *field) {
   return (char *)message + field->offset;
 }
-bool fill_begin(Fill *fill, ProtobufCMessage *message, const Field *field);
+/* Before a singular field is filled. False with the reason when another member of its oneof is set. */
+bool fill_begin_member(Fill *fill, ProtobufCMessage *message, const Field *field);
+static inline bool fill_begin(Fill *fill, ProtobufCMessage *message, const Field *field) {
+  return field->oneof == NULL || fill_begin_member(fill, message, field);
+}
 
 /* Marks a singular field as set, its value being in place. */
-void fill_end(ProtobufCMessage *message, const Field *field);
+bool fill_is_not_zero(const Field *field, const void *place);
+static inline void fill_end(ProtobufCMessage *message, const Field *field) {
+  uint32_t *quantifier = (uint32_t *)((char *)message + field->quantifier);
+  if (field->oneof != NULL) *quantifier = field->number;
+  else if (field->type != FIELD_MESSAGE) *quantifier = field->presence || fill_is_not_zero(field, fill_place(message, field));
+}
 
 /* Bytes of one element of a list. */
 size_t fill_element_size(const Field *field);

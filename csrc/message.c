@@ -1,7 +1,7 @@
 /* The message userdata of message.h: its fields by name, and the functions of wgtwo.core about messages.
  *
- * The metatable is an upvalue of everything that makes or takes messages: comparing it is the type check, and the cheapest one
- * there is. Every stack effect is +1 (the result) unless said. */
+ * The metatable is an upvalue of the metamethods, for views to get it quickly. A message is told by its mark, an address of this file
+ * at its start, which is quicker than comparing metatables. Every stack effect is +1 (the result) unless said. */
 
 #include "message.h"
 
@@ -12,7 +12,7 @@
 #include "push.h"
 #include "totable.h"
 
-/* Its address is the registry's key of the metatable. */
+/* Its address is the registry's key of the metatable, and the mark of messages. */
 static const char metatable_key;
 
 static inline bool is_root(const Message *message) {
@@ -23,6 +23,7 @@ static inline bool is_root(const Message *message) {
 
 static Message *new_root(lua_State *L, const MessageType *type, size_t len) {
   Message *message = lua_newuserdatauv(L, sizeof *message + len, 0);
+  message->mark = &metatable_key;
   message->type = type;
   message->bytes = (const uint8_t *)(message + 1);
   message->len = 0;
@@ -50,6 +51,7 @@ const char *message_check(lua_State *L, int index) {
 /* A view of bytes inside of the root that the message at `owner` is, or has. */
 static void push_view(lua_State *L, int owner, const MessageType *type, const uint8_t *bytes, size_t len) {
   Message *view = lua_newuserdatauv(L, sizeof *view, 1);
+  view->mark = &metatable_key;
   view->type = type;
   view->bytes = bytes;
   view->len = view->size = len;
@@ -60,22 +62,10 @@ static void push_view(lua_State *L, int owner, const MessageType *type, const ui
 
 /* -- Taking messages -- */
 
-/* The message at `index` when its metatable is the one at `metatable` (an upvalue's index). */
-static inline const Message *to_message(lua_State *L, int index, int metatable) {
-  const Message *message = lua_touserdata(L, index);
-  if (message == NULL || !lua_getmetatable(L, index)) return NULL;
-  bool same = lua_rawequal(L, -1, metatable);
-  lua_pop(L, 1);
-  return same ? message : NULL;
-}
-
 const Message *message_test(lua_State *L, int index) {
+  if (lua_rawlen(L, index) < sizeof(Message)) return NULL;
   const Message *message = lua_touserdata(L, index);
-  if (message == NULL || !lua_getmetatable(L, index)) return NULL;
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &metatable_key);
-  bool same = lua_rawequal(L, -1, -2);
-  lua_pop(L, 2);
-  return same ? message : NULL;
+  return message != NULL && message->mark == &metatable_key ? message : NULL;
 }
 
 const Message *message_check_arg(lua_State *L, int arg) {
@@ -179,30 +169,24 @@ static bool is_set(const Message *message, const Field *field) {
 
 /* -- Metamethods; upvalue 1 is the metatable -- */
 
-static const Message *check_self(lua_State *L, int arg) {
-  const Message *message = to_message(L, arg, lua_upvalueindex(1));
-  if (message == NULL) luaL_typeerror(L, arg, "message");
-  return message;
-}
-
 static int message_index(lua_State *L) {
-  const Message *message = check_self(L, 1);
+  const Message *message = message_check_arg(L, 1);
   push_field(L, 1, lua_upvalueindex(1), message, check_field(L, message->type, 2));
   return 1;
 }
 
 static int message_newindex(lua_State *L) {
-  return luaL_error(L, "%s: a message cannot be changed; make a table of it with totable", check_self(L, 1)->type->name);
+  return luaL_error(L, "%s: a message cannot be changed; make a table of it with totable", message_check_arg(L, 1)->type->name);
 }
 
 static int message_tostring(lua_State *L) {
-  const Message *message = check_self(L, 1);
+  const Message *message = message_check_arg(L, 1);
   lua_pushfstring(L, "%s (%I bytes)", message->type->name, (LUAI_UACINT)message->len);
   return 1;
 }
 
 static int message_eq(lua_State *L) {
-  const Message *a = to_message(L, 1, lua_upvalueindex(1)), *b = to_message(L, 2, lua_upvalueindex(1));
+  const Message *a = message_test(L, 1), *b = message_test(L, 2);
   bool equal = a != NULL && b != NULL && a->type == b->type && a->len == b->len &&
                (a->len == 0 || memcmp(a->bytes, b->bytes, a->len) == 0);
   lua_pushboolean(L, equal);
@@ -211,7 +195,7 @@ static int message_eq(lua_State *L) {
 
 /* The next field that is set behind the one named by the control value, and its value. */
 static int message_next(lua_State *L) {
-  const Message *message = check_self(L, 1);
+  const Message *message = message_check_arg(L, 1);
   uint16_t i = 0;
   if (!lua_isnil(L, 2)) i = (uint16_t)(check_field(L, message->type, 2)->index + 1);
   for (; i < message->type->field_count; i++) {
@@ -225,7 +209,7 @@ static int message_next(lua_State *L) {
 }
 
 static int message_pairs(lua_State *L) {
-  check_self(L, 1);
+  message_check_arg(L, 1);
   lua_pushvalue(L, lua_upvalueindex(1));
   lua_pushcclosure(L, message_next, 1);
   lua_pushvalue(L, 1);

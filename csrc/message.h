@@ -14,6 +14,7 @@
 #include "schema.h"
 
 typedef struct Message {
+  const void *mark; /* message_mark: what tells a message from other userdata */
   const MessageType *type;
   const uint8_t *bytes; /* behind this struct, or inside the root's */
   size_t len;           /* 0 until the check has passed */

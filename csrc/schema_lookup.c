@@ -52,41 +52,48 @@ const Method *schema_method(const Schema *schema, const char *name, size_t len) 
 
 /* -- Fields -- */
 
-/* Mixes the two ends and the length of a name: quick, and enough to tell the fields of one message apart. */
-static inline uint32_t name_hash(const char *name, size_t len) {
-  uint64_t head = 0, tail = 0;
+/* The first and the last eight bytes of a name; of a shorter one, what there is. */
+static inline void name_ends(const char *name, size_t len, uint64_t *head, uint64_t *tail) {
+  *head = *tail = 0;
   if (len >= 8) {
-    memcpy(&head, name, 8);
-    memcpy(&tail, name + len - 8, 8);
+    memcpy(head, name, 8);
+    memcpy(tail, name + len - 8, 8);
   } else if (len >= 4) {
-    memcpy(&head, name, 4);
-    memcpy(&tail, name + len - 4, 4);
+    uint32_t word;
+    memcpy(&word, name, 4);
+    *head = word;
+    memcpy(&word, name + len - 4, 4);
+    *tail = word;
   } else if (len > 0) {
-    head = (uint64_t)(uint8_t)name[0] | (uint64_t)(uint8_t)name[len / 2] << 8 | (uint64_t)(uint8_t)name[len - 1] << 16;
+    *head = (uint64_t)(uint8_t)name[0] | (uint64_t)(uint8_t)name[len / 2] << 8 | (uint64_t)(uint8_t)name[len - 1] << 16;
   }
+}
+
+static inline uint32_t name_hash(uint64_t head, uint64_t tail, size_t len) {
   uint64_t hash = (head * 0x9E3779B97F4A7C15u) ^ ((tail + len) * 0xC2B2AE3D27D4EB4Fu);
   return (uint32_t)(hash >> 32 ^ hash >> 15);
 }
 
-static inline const Field *find_name(const FieldNames *names, const char *name, size_t len, bool json) {
-  for (uint32_t place = name_hash(name, len);; place++) {
-    const Field *field = names->places[place & names->mask];
-    if (field == NULL) return NULL;
-    if (field->name_len == len && memcmp(field->name, name, len) == 0) return field;
-    if (json && field->json_name_len == len && memcmp(field->json_name, name, len) == 0) return field;
+static inline const Field *find_name(const FieldNames *names, const char *name, size_t len) {
+  uint64_t head, tail;
+  name_ends(name, len, &head, &tail);
+  for (uint32_t at = name_hash(head, tail, len);; at++) {
+    const NamePlace *place = &names->places[at & names->mask];
+    if (place->field == NULL) return NULL;
+    if (place->head != head || place->tail != tail || place->len != len) continue;
+    if (len <= 16 || memcmp(place->name + 8, name + 8, len - 16) == 0) return place->field;
   }
 }
 
 const Field *schema_field(const MessageType *type, const char *name, size_t len) {
-  return find_name(&type->names, name, len, false);
+  return find_name(&type->names, name, len);
 }
 
 const Field *schema_field_by_json_name(const MessageType *type, const char *name, size_t len) {
-  return find_name(&type->json_names, name, len, true);
+  return find_name(&type->json_names, name, len);
 }
 
-const Field *schema_field_by_number(const MessageType *type, uint32_t number) {
-  if (number < type->direct) return type->by_number[number];
+const Field *schema_field_by_high_number(const MessageType *type, uint32_t number) {
   size_t low = 0, high = type->field_count;
   while (low < high) {
     size_t middle = (low + high) / 2;
@@ -111,10 +118,16 @@ static bool make_places(Builder *b, FieldNames *names, size_t entries) {
   return (names->places = build_alloc(b, places, sizeof *names->places)) != NULL;
 }
 
-static void add_name(FieldNames *names, const Field *field, const char *name, size_t len) {
-  uint32_t place = name_hash(name, len);
-  while (names->places[place & names->mask] != NULL) place++;
-  names->places[place & names->mask] = field;
+/* Adds a name unless it is there already, as another field's. */
+static bool add_name(FieldNames *names, const Field *field, const char *name, size_t len) {
+  const Field *found = find_name(names, name, len);
+  if (found != NULL) return found == field;
+  NamePlace added = { 0, 0, name, field, len };
+  name_ends(name, len, &added.head, &added.tail);
+  uint32_t at = name_hash(added.head, added.tail, len);
+  while (names->places[at & names->mask].field != NULL) at++;
+  names->places[at & names->mask] = added;
+  return true;
 }
 
 bool build_names(Builder *b, MessageType *type) {
@@ -128,18 +141,15 @@ bool build_names(Builder *b, MessageType *type) {
   for (uint16_t i = 0; i < type->field_count; i++) {
     const Field *field = &type->fields[i];
     if (field->number < type->direct) type->by_number[field->number] = field;
-    if (schema_field(type, field->name, field->name_len) != NULL) {
+    if (schema_field(type, field->name, field->name_len) != NULL || !add_name(&type->names, field, field->name, field->name_len)) {
       return build_fail(b, "%s has two fields %s", type->name, field->name);
     }
-    add_name(&type->names, field, field->name, field->name_len);
-    if (schema_field_by_json_name(type, field->json_name, field->json_name_len) != NULL) {
+    if (!add_name(&type->json_names, field, field->json_name, field->json_name_len)) {
       return build_fail(b, "%s has two fields that JSON calls %s", type->name, field->json_name);
     }
-    add_name(&type->json_names, field, field->json_name, field->json_name_len);
-    const Field *found = schema_field_by_json_name(type, field->name, field->name_len);
-    if (found == field) continue;
-    if (found != NULL) return build_fail(b, "%s has two fields that JSON calls %s", type->name, field->name);
-    add_name(&type->json_names, field, field->name, field->name_len);
+    if (!add_name(&type->json_names, field, field->name, field->name_len)) {
+      return build_fail(b, "%s has two fields that JSON calls %s", type->name, field->name);
+    }
   }
   return true;
 }

@@ -7,16 +7,25 @@
 
 #define EACH_BYTE(value) (UINT64_C(0x0101010101010101) * (value))
 
-/* Characters of the leading run without a byte over 127 and without NUL, in steps of eight. */
+/* Whether the eight bytes are all 1 to 127. A NUL may borrow from its neighbour, which then looks wrong too. */
+static inline bool is_plain_word(const char *text) {
+  uint64_t word;
+  memcpy(&word, text, 8);
+  return (((word - EACH_BYTE(1)) | word) & EACH_BYTE(0x80)) == 0;
+}
+
+/* Characters of a leading run without NUL and without bytes over 127, eight at a time; all of them when the whole is such a run. */
 static size_t plain_run(const char *text, size_t len) {
   size_t at = 0;
+  if (len < 8) {
+    while (at < len && (signed char)text[at] > 0) at++;
+    return at;
+  }
   while (len - at >= 8) {
-    uint64_t word;
-    memcpy(&word, text + at, 8);
-    if (((word - EACH_BYTE(1)) | word) & EACH_BYTE(0x80)) break; /* over 127, or a NUL borrowed from its neighbour */
+    if (!is_plain_word(text + at)) return at;
     at += 8;
   }
-  return at;
+  return is_plain_word(text + len - 8) ? len : at;
 }
 
 static bool continues(unsigned char c) {
