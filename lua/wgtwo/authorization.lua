@@ -36,7 +36,7 @@ end
 
 local function as_error(err, target)
   if errors.is(err) then return err end
-  return errors.new{ kind = "oauth", code = "no_token", target = target,
+  return errors.new{ kind = "oauth", code = "token_missing", target = target,
     message = err and tostring(err) or "the token source gave no token" }
 end
 

@@ -176,7 +176,7 @@ end
 -- @raise on misuse: an unknown method, field or option; a method that streams
 -- @usage local reply, err = client:call("GetConsentsForSubscription", { phone_number = { e164 = "+4799990001" } })
 function Client:call(name, request, o)
-  local method = schema.resolve(name, 2)
+  local method = schema.resolve(name, 3)
   if method.kind ~= "unary" then
     error(("%s is a stream: use client:stream"):format(method.name), 2)
   end
@@ -194,7 +194,7 @@ end
 -- @raise on misuse
 -- @usage local stream <close> = assert(client:stream("NumberLookupService/NumberLookup"))
 function Client:stream(name, request, o)
-  local method = schema.resolve(name, 2)
+  local method = schema.resolve(name, 3)
   o = call.options("client:stream", o)
   local bytes
   if method.kind == "unary" then

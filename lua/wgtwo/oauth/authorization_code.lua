@@ -45,7 +45,7 @@ local function post(secret, to, form, read, attempts)
 end
 
 local function no_token()
-  return nil, errors.new{ kind = "oauth", code = "no_token", retryable = false,
+  return nil, errors.new{ kind = "oauth", code = "token_missing", retryable = false,
     message = "there is no token of this user yet",
     hint = "send the user to authorize_url{}, then call exchange(code) with what comes back" }
 end
@@ -129,7 +129,7 @@ end
 -- @tparam ?table|string _ scopes: what the user consented to counts, whatever is asked for
 -- @tparam ?number timeout seconds
 -- @treturn ?table
--- @treturn ?wgtwo.error of kind "oauth"; its code is "no_token" before `exchange`
+-- @treturn ?wgtwo.error of kind "oauth"; its code is "token_missing" before `exchange`
 function Source:token(_, timeout)
   local secret = hidden[self]
   return secret.tokens:get("", loop.deadline(timeout))
