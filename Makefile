@@ -226,7 +226,7 @@ test: deps-test ## run the tests; SPEC=spec/x_spec.lua for some files, FILTER=pa
 	$(build) suite
 
 # The tests alone, for a tree that is set up and built.
-suite:
+suite: $(BUILD)/lib/fork.so
 	@$(LUA) spec/support/suite.lua $(if $(FILTER),--filter='$(FILTER)') $(SPEC)
 
 # ---- sanitizers: the suite again, in builds of their own ------------------------------------------
@@ -242,13 +242,21 @@ sanitize: deps-lint ## AddressSanitizer with leak detection and UBSan, aggressiv
 	$(build) sanitize-collection
 	$(build) sanitize-threads
 
+# log_path: a report is found also when the process that it is about was a child of a test.
 # intercept_tls_get_addr=0: else the leak check now and then takes a wrong address for thread-local storage and crashes.
+ASAN_FLAGS := detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1:intercept_tls_get_addr=0
+TSAN_FLAGS := ignore_noninstrumented_modules=1:second_deadlock_stack=1
+sanitized_suite = @rm -rf $(BUILD)/$(1)/reports && mkdir -p $(BUILD)/$(1)/reports; $(2) WGTWO_TEST_SANITIZER=$(1) \
+  WGTWO_TEST_REPORTS=$(BUILD_PATH)/$(1)/reports $(MAKE) --no-print-directory BUILD=$(BUILD)/$(1) \
+  LUA=$(BUILD_PATH)/$(1)/lua5.4 SPEC="$(3)" suite
+reports = log_path=$(BUILD_PATH)/$(1)/reports/report
+
 sanitize-memory:
 	@echo "== AddressSanitizer, LeakSanitizer, UndefinedBehaviorSanitizer"
 	$(build) BUILD=$(BUILD)/memory SANITIZE=address,undefined all interpreter
-	@ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1:intercept_tls_get_addr=0 UBSAN_OPTIONS=print_stacktrace=1 \
-	LSAN_OPTIONS=suppressions=$(SUPPRESSIONS)/leak.supp:print_suppressions=0 WGTWO_TEST_SANITIZER=address \
-	$(MAKE) --no-print-directory BUILD=$(BUILD)/memory LUA=$(BUILD_PATH)/memory/lua5.4 SPEC="$(SANITIZE_SPEC)" suite
+	$(call sanitized_suite,memory,ASAN_OPTIONS=$(ASAN_FLAGS):$(call reports,memory) \
+	  UBSAN_OPTIONS=print_stacktrace=1:$(call reports,memory) \
+	  LSAN_OPTIONS=suppressions=$(SUPPRESSIONS)/leak.supp:print_suppressions=0,$(SANITIZE_SPEC))
 
 sanitize-collection:
 	@echo "== aggressive garbage collection"
@@ -258,9 +266,12 @@ sanitize-collection:
 sanitize-threads:
 	@echo "== ThreadSanitizer"
 	$(build) BUILD=$(BUILD)/threads SANITIZE=thread all interpreter
-	@TSAN_OPTIONS=ignore_noninstrumented_modules=1:second_deadlock_stack=1 \
-	WGTWO_TEST_SANITIZER=thread $(MAKE) --no-print-directory BUILD=$(BUILD)/threads LUA=$(BUILD_PATH)/threads/lua5.4 \
-	  SPEC="$(THREAD_SPEC)" suite
+	$(call sanitized_suite,threads,TSAN_OPTIONS=$(TSAN_FLAGS):$(call reports,threads),$(THREAD_SPEC))
+
+# fork(2) for the specs: Lua has none.
+$(BUILD)/lib/fork.so: spec/support/fork.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,LD $@) $(COMPILE) $(WARNINGS) $(LIBFLAG) $< -o $@ $(LDFLAGS)
 
 # The sanitizers' runtime has to be in the program that loads the modules.
 interpreter: $(BUILD)/lua5.4

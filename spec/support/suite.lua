@@ -1,6 +1,7 @@
 -- Runs spec files, each in a Lua process of its own with a time limit, and ends with `N passed, N failed[, N skipped]`.
 -- A file that crashes or hangs is one failure more, and the others still run. Arguments: [--filter=PATTERN] spec files.
--- WGTWO_TEST_LIMIT in the environment: seconds that a file may take (300).
+-- Environment: WGTWO_TEST_LIMIT, seconds that a file may take (300); WGTWO_TEST_REPORTS, the folder where sanitizers leave
+-- a report of any process that the tests start, each of which is a failure.
 
 local index = 0
 while arg[index - 1] do index = index - 1 end
@@ -8,6 +9,7 @@ local interpreter = arg[index]
 local folder = arg[0]:match("^(.*)/[^/]*$") or "."
 
 local limit = tonumber(os.getenv("WGTWO_TEST_LIMIT") or 300)
+local reports = os.getenv("WGTWO_TEST_REPORTS")
 local total = { passed = 0, failed = 0, skipped = 0 }
 
 local function quote(text)
@@ -42,6 +44,23 @@ local function how_it_ended(kind, number)
   return kind == "signal" and "was ended by signal " .. number or "ended with status " .. number
 end
 
+-- Shows and removes what sanitizers found meanwhile; returns how many reports.
+local function collect_reports()
+  if not reports then return 0 end
+  local count = 0
+  for name in require("lfs").dir(reports) do
+    local path = reports .. "/" .. name
+    local file = name:match("^report") and io.open(path)
+    if file then
+      count = count + 1
+      io.stdout:write(file:read("a"))
+      file:close()
+      os.remove(path)
+    end
+  end
+  return count
+end
+
 local function run_file(name, filter)
   local result_path = os.tmpname()
   -- SIGINT first: the test that hangs fails where it stands, with a traceback
@@ -57,6 +76,11 @@ local function run_file(name, filter)
   local ok, kind, number = pipe:close()
   local passed, failed, skipped, where = read_result(result_path)
   os.remove(result_path)
+  local found = collect_reports()
+  if found > 0 then
+    failed = failed + found
+    io.stdout:write(("%s: FAILED: %d sanitizer reports, above\n"):format(name, found))
+  end
   if where ~= "" or (not ok and failed == 0) then
     failed = failed + 1
     io.stdout:write(("%s: FAILED: its process %s, %s\n"):format(name, how_it_ended(kind, number),
