@@ -271,7 +271,7 @@ sanitize-threads:
 # fork(2) for the specs: Lua has none.
 $(BUILD)/lib/fork.so: spec/support/fork.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(call say,LD $@) $(COMPILE) $(WARNINGS) $(LIBFLAG) $< -o $@ $(LDFLAGS)
+	$(call say,LD $@) $(COMPILE) $(WARNINGS) $(LIBFLAG) -Wl,-z,nodelete $< -o $@ $(LDFLAGS)
 
 # The sanitizers' runtime has to be in the program that loads the modules.
 interpreter: $(BUILD)/lua5.4

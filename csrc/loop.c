@@ -16,13 +16,14 @@ enum {
 }; /* tags handled before the Lua thread is told, so that a burst costs one wake-up */
 
 struct Loop {
-  atomic_int ops;      /* operations not yet freed */
-  atomic_bool closing; /* the Lua thread waits for the last of them */
-  pid_t pid;           /* of the process that uses it, once something was started; 0 before */
-  int epoll_fd;        /* what the Lua thread waits on */
-  int event_fd;        /* in epoll_fd; written when the ready list gets its first operation */
+  bool used;         /* a thread was started or a descriptor is watched: it belongs to this process for good */
+  unsigned ancestry; /* forks up to the process that it belongs to */
+  int epoll_fd;      /* what the Lua thread waits on */
+  int event_fd;      /* in epoll_fd; written when the ready list gets its first operation */
 
   pthread_mutex_t lock;
+  int ops;                      /* operations not yet freed; guarded by lock */
+  bool closing;                 /* the Lua thread waits for the last of them; guarded by lock */
   Op *ready_first, *ready_last; /* guarded by lock; each owned by the list */
   bool signalled;               /* event_fd holds a value; guarded by lock */
 
@@ -32,6 +33,14 @@ struct Loop {
 };
 
 static const char loop_key = 0;
+
+/* Forks between the process that loaded this module and this one: asking the kernel for the pid would cost a tenth of
+ * an event. */
+static unsigned ancestry;
+
+static void count_fork(void) { ancestry++; }
+
+static void watch_forks(void) { pthread_atfork(NULL, NULL, count_fork); }
 
 /* The ready list */
 
@@ -121,6 +130,7 @@ void loop_woken(Loop *loop, const struct epoll_event *event) {
 }
 
 int loop_watch(Loop *loop, int fd, Op *op) {
+  loop->used = true;
   struct epoll_event event = { .events = EPOLLIN, .data.ptr = op };
   return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : errno;
 }
@@ -142,7 +152,7 @@ int loop_start_thread(Loop *loop, pthread_t *thread, void *(*run)(void *), void 
   signals_block(&before);
   int error = pthread_create(thread, NULL, run, arg);
   signals_restore(&before);
-  if (error == 0) loop->pid = getpid();
+  if (error == 0) loop->used = true;
   return error;
 }
 
@@ -188,22 +198,56 @@ grpc_completion_queue *loop_queue(lua_State *L, Loop *loop) {
 
 grpc_completion_queue *loop_running_queue(const Loop *loop) { return loop->queue; }
 
-bool loop_is_foreign(const Loop *loop) { return loop->pid != 0 && loop->pid != getpid(); }
+bool loop_is_foreign(const Loop *loop) { return loop->used && loop->ancestry != ancestry; }
 
 /* Life */
+
+/* 0, or an errno. */
+static int open_descriptors(Loop *loop) {
+  struct epoll_event event = { .events = EPOLLIN, .data.ptr = NULL };
+  loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+  loop->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->event_fd, &event) == 0 ? 0 : errno;
+}
+
+static void close_descriptors(const Loop *loop) {
+  if (loop->event_fd >= 0) close(loop->event_fd);
+  if (loop->epoll_fd >= 0) close(loop->epoll_fd);
+}
+
+/* In a child that was forked before anything was started: descriptors of its own, since those that it got are still the
+ * parent's. */
+static void move_in(lua_State *L, Loop *loop) {
+  close_descriptors(loop);
+  loop->signalled = false;
+  int error = open_descriptors(loop);
+  if (error != 0) luaL_error(L, "cannot make wgtwo's event descriptors: %s", strerror(error));
+  loop->ancestry = ancestry;
+}
 
 Loop *loop_get(lua_State *L) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &loop_key);
   Loop **box = lua_touserdata(L, -1), *loop = box == NULL ? NULL : *box;
   lua_pop(L, 1);
   if (loop == NULL) luaL_error(L, "wgtwo is closed: this Lua state is ending");
-  if (loop_is_foreign(loop)) {
+  if (loop->ancestry == ancestry) return loop;
+  if (loop->used) {
     luaL_error(L,
-               "wgtwo was used before this process forked (pid %d) and cannot be used in the child: fork first, or "
-               "start a new process",
-               (int)loop->pid);
+               "wgtwo was used before this process was forked (pid %d is the child) and cannot be used in the child: "
+               "fork first, or start a new process",
+               (int)getpid());
   }
+  move_in(L, loop);
   return loop;
+}
+
+/* Whether all operations have been freed; else the eventfd tells when they have. */
+static bool all_freed(Loop *loop) {
+  pthread_mutex_lock(&loop->lock);
+  loop->closing = true;
+  bool none = loop->ops == 0;
+  pthread_mutex_unlock(&loop->lock);
+  return none;
 }
 
 /*
@@ -214,10 +258,9 @@ Loop *loop_get(lua_State *L) {
 static bool drain(Loop *loop) {
   struct pollfd readable = { .fd = loop->event_fd, .events = POLLIN };
   struct epoll_event event = { .data.ptr = NULL };
-  atomic_store(&loop->closing, true);
   for (int waits = 0; waits < DRAIN_WAITS;) {
     for (Op *op; (op = loop_next_ready(loop)) != NULL;) op_release(op);
-    if (atomic_load(&loop->ops) == 0) return true;
+    if (all_freed(loop)) return true;
     if (poll(&readable, 1, DRAIN_WAIT_MS) <= 0) waits++;
     loop_woken(loop, &event);
   }
@@ -240,18 +283,24 @@ static int close_loop(lua_State *L) {
   if (loop == NULL || loop_is_foreign(loop) || !drain(loop))
     return 0; /* its threads still use it: the process is ending */
   stop_io_thread(loop);
-  if (loop->event_fd >= 0) close(loop->event_fd);
-  if (loop->epoll_fd >= 0) close(loop->epoll_fd);
+  close_descriptors(loop);
   pthread_mutex_destroy(&loop->lock);
   free(loop);
   return 0;
 }
 
-void loop_count_op(Loop *loop) { atomic_fetch_add(&loop->ops, 1); }
+void loop_count_op(Loop *loop) {
+  pthread_mutex_lock(&loop->lock);
+  loop->ops++;
+  pthread_mutex_unlock(&loop->lock);
+}
 
+/* All under the lock: as soon as the Lua thread finds the last one gone, it frees the loop. */
 void loop_uncount_op(Loop *loop) {
-  bool last = atomic_fetch_sub(&loop->ops, 1) == 1;
-  if (last && atomic_load(&loop->closing)) signal_lua(loop);
+  pthread_mutex_lock(&loop->lock);
+  loop->ops--;
+  if (loop->ops == 0 && loop->closing) signal_lua(loop);
+  pthread_mutex_unlock(&loop->lock);
 }
 
 static LoopApi api = {
@@ -270,16 +319,9 @@ static LoopApi api = {
   .op_disown = op_disown,
 };
 
-static Loop *new_loop(void) {
-  Loop *loop = calloc(1, sizeof *loop);
-  if (loop == NULL) return NULL;
-  pthread_mutex_init(&loop->lock, NULL);
-  loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-  loop->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  return loop;
-}
-
 void loop_register(lua_State *L) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, watch_forks);
   Loop **box = lua_newuserdatauv(L, sizeof(Loop *), 0);
   *box = NULL;
   luaL_newmetatable(L, LOOP_TYPE);
@@ -287,11 +329,12 @@ void loop_register(lua_State *L) {
   lua_setfield(L, -2, "__gc");
   lua_setmetatable(L, -2);
 
-  Loop *loop = *box = new_loop();
-  struct epoll_event event = { .events = EPOLLIN, .data.ptr = NULL };
-  if (loop == NULL || epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->event_fd, &event) < 0) {
-    luaL_error(L, "cannot make wgtwo's event descriptors: %s", strerror(loop == NULL ? ENOMEM : errno));
-  }
+  Loop *loop = *box = calloc(1, sizeof *loop);
+  if (loop == NULL) luaL_error(L, "not enough memory");
+  pthread_mutex_init(&loop->lock, NULL);
+  loop->ancestry = ancestry;
+  int error = open_descriptors(loop);
+  if (error != 0) luaL_error(L, "cannot make wgtwo's event descriptors: %s", strerror(error));
   lua_rawsetp(L, LUA_REGISTRYINDEX, &loop_key);
 
   lua_pushlightuserdata(L, &api);

@@ -23,7 +23,7 @@ struct Tag {
 };
 
 /* The loop of this state, made by luaopen_wgtwo_core. Raises in a process that was forked after gRPC or a thread had
- * started. */
+ * started; one that was forked before has it to itself. */
 Loop *loop_get(lua_State *L);
 /* True in a child that was forked from the process that uses this loop: nothing of gRPC may be touched there, not even
  * freed. */

@@ -8,7 +8,8 @@
 /* Registry: light userdata of an Op -> its userdata, weak. It is how a ready operation finds what Lua knows it by. */
 static const char shown_key = 0;
 
-static OpKind *kinds; /* all registered kinds; Lua threads only, under the registration's own order */
+static OpKind *kinds; /* all registered kinds, of all Lua states; guarded by kinds_lock */
+static pthread_mutex_t kinds_lock = PTHREAD_MUTEX_INITIALIZER;
 
 void op_init(Op *op, OpKind *kind, Loop *loop) {
   op->kind = kind;
@@ -34,10 +35,21 @@ void op_release(Op *op) {
 }
 
 static void add_kind(OpKind *kind) {
-  for (OpKind *k = kinds; k != NULL; k = k->next)
-    if (k == kind) return;
-  kind->next = kinds;
-  kinds = kind;
+  pthread_mutex_lock(&kinds_lock);
+  OpKind *known = kinds;
+  while (known != NULL && known != kind) known = known->next;
+  if (known == NULL) {
+    kind->next = kinds;
+    kinds = kind;
+  }
+  pthread_mutex_unlock(&kinds_lock);
+}
+
+static OpKind *first_kind(void) {
+  pthread_mutex_lock(&kinds_lock);
+  OpKind *first = kinds;
+  pthread_mutex_unlock(&kinds_lock);
+  return first;
 }
 
 static int kind_tostring(lua_State *L) {
@@ -132,7 +144,7 @@ Op *op_disown(lua_State *L, int arg, OpKind *kind) {
 static int live(lua_State *L) {
   lua_Integer total = 0;
   lua_newtable(L);
-  for (OpKind *k = kinds; k != NULL; k = k->next) {
+  for (OpKind *k = first_kind(); k != NULL; k = k->next) { /* what is in the list stays as it is */
     int n = atomic_load(&k->live);
     if (n == 0) continue;
     total += n;

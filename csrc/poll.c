@@ -76,6 +76,7 @@ static int poll_ready(lua_State *L) {
   int milliseconds = to_milliseconds(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_settop(L, 2);
+  if (run_pending_hook(L) != LUA_OK) return lua_error(L); /* also where there always is news */
   lua_Integer n = collect_ready(L, loop);
   if (n == 0) {
     wait_once(L, loop, milliseconds);

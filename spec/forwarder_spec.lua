@@ -97,9 +97,13 @@ describe("forwarder", function()
 
   it("resets a connection when nobody listens at the target", function()
     server:close()
-    local client = connect()
-    client:await_end()
-    assert.equal("ECONNRESET", client.failure)
+    local client, failure = tcp.connect(forwarder:port())
+    if client then
+      client:await_end()
+      failure = client.failure
+      client:close()
+    end
+    assert.equal("ECONNRESET", failure)
   end)
 
   describe("drop", function()
