@@ -376,6 +376,60 @@ describe("the loop", function()
     end)
   end)
 
+  describe("an operation of the core", function()
+    -- What a child process writes, read as it comes.
+    local function read_all(process)
+      local fd, parts = process:stdout(), {}
+      local watch <close> = assert(core.watch(fd))
+      while true do
+        local bytes = core.read(fd, 100)
+        if bytes == "" then return table.concat(parts) end
+        if bytes then parts[#parts + 1] = bytes else loop.wait(watch) end
+      end
+    end
+
+    it("is waited for in tasks and outside", function()
+      local command = { argv = { "sh", "-c", "read line; echo got $line; echo done" } }
+      local process <close> = assert(core.spawn(command))
+      loop.spawn(function()
+        loop.sleep(0.005)
+        process:write("this\n")
+      end)
+      assert.equal("got this\ndone\n", read_all(process))
+      local texts = {}
+      loop.run(function()
+        for i = 1, 5 do
+          loop.spawn(function()
+            local own <close> = assert(core.spawn(command))
+            own:write(i .. "\n")
+            texts[i] = read_all(own)
+          end)
+        end
+      end)
+      for i = 1, 5 do assert.equal("got " .. i .. "\ndone\n", texts[i]) end
+    end)
+
+    it("wakes all who wait for it", function()
+      local process <close> = assert(core.spawn{ argv = { "cat" } })
+      local codes = {}
+      loop.run(function()
+        for i = 1, 3 do
+          loop.spawn(function()
+            local code = process:take()
+            while code == false do
+              assert.is_true(loop.wait(process, loop.deadline(10)))
+              code = process:take()
+            end
+            codes[i] = code
+          end)
+        end
+        loop.sleep(0)
+        process:finish()
+      end)
+      assert.same({ 0, 0, 0 }, codes)
+    end)
+  end)
+
   it("checks what sleep is given", function()
     for _, wrong in ipairs{ -1, "1", 0 / 0 } do
       assert.error_matches(function() loop.sleep(wrong) end, "^sleep: a number of seconds")

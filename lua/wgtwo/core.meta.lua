@@ -315,6 +315,55 @@ function core.http(options) end
 ---@return integer? curl_code
 function request:take() end
 
+---A child process: its standard input and output are pipes, its error output is ours.
+---@class wgtwo.process: wgtwo.op
+local process = {}
+
+---@param options { argv: string[], env?: table<string, string|false> }
+---@return wgtwo.process?
+---@return string? reason
+function core.spawn(options) end
+
+---@return integer|false exit_code false while it runs; 128 + n after signal n
+---@return integer? signal
+function process:take() end
+
+---@return integer
+function process:pid() end
+
+---@return integer fd of its standard output
+function process:stdout() end
+
+---@param text string
+---@return boolean?
+---@return string? reason
+function process:write(text) end
+
+---Closes its standard input.
+function process:finish() end
+
+---@param signal? integer
+---@return boolean there was a process to kill
+function process:kill(signal) end
+
+---Becomes ready while a descriptor can be read.
+---@class wgtwo.watch: wgtwo.op
+local watch = {}
+
+---@param fd integer
+---@return wgtwo.watch?
+---@return string? reason
+function core.watch(fd) end
+
+---@return boolean readable
+function watch:take() end
+
+---@param fd integer
+---@param n integer bytes
+---@return string|false|nil bytes "" at the end; false: nothing there now
+---@return string? reason
+function core.read(fd, n) end
+
 -- The server side (server.c, server_call.c) -------------------------------------------------------------------------
 
 ---@class wgtwo.server: wgtwo.op
