@@ -21,7 +21,7 @@ local request_v0 = require "wgtwo.events.request_v0"
 local request_v1 = require "wgtwo.events.request_v1"
 local waiters = require "wgtwo.waiters"
 
-local setmetatable = setmetatable
+local setmetatable, running = setmetatable, coroutine.running
 
 local Subscription = { __name = "wgtwo.subscription" }
 Subscription.__index = Subscription
@@ -104,10 +104,12 @@ end
 
 local function deliver(self, one, reply)
   local connection = one.connection
+  local message, again = one.open_reply(reply)
   local count = connection.received + 1
-  connection.received, connection.last = count, reply
-  local event = setmetatable({ reply, connection, false, false }, one.class)
-  if self.auto then self.auto[coroutine.running()] = event end
+  connection.received, connection.last = count, message
+  if again then one.redelivered = one.redelivered + 1 end
+  local event = setmetatable({ message, connection, false }, one.class)
+  if self.auto then self.auto[running()] = event end
   if count % TURN == 0 then loop.pass() end
   return event
 end
@@ -171,7 +173,7 @@ end
 
 --- Acknowledges the event that this coroutine has got before.
 local function acknowledge_previous(self)
-  local who = coroutine.running()
+  local who = running()
   local event = self.auto[who]
   if event then
     self.auto[who] = nil
@@ -237,6 +239,7 @@ function Subscription:stats()
     reconnects = 0 }
   for _, one in ipairs(self.feeds) do
     sum.received = sum.received + one.received + one.connection.received
+    sum.redelivered = sum.redelivered + one.redelivered
     sum.reconnects = sum.reconnects + one.reconnects
     if one.acks then
       for name, count in pairs(one.acks:stats()) do sum[name] = sum[name] + count end

@@ -197,7 +197,7 @@ end
 local function give_up_queued(self, err)
   local queue, kept = self.queue, { head = 1, tail = 0 }
   self.queue = kept
-  local code, message = err and err.code or "no_token", err and err.message or "there is no token"
+  local code, message = err and err.code or "token_missing", err and err.message or "there is no token"
   for i = queue.head, queue.tail do
     local item = queue[i]
     local at = now() + backoff(item.attempt)

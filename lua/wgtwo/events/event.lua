@@ -17,9 +17,8 @@ local which = core.which
 
 local M = {}
 
--- An event is a table of four: the reply it came in, the connection it came over, whether it was acknowledged, and its
--- message once that was asked for.
-local REPLY, CONNECTION, ACKNOWLEDGED, MESSAGE = 1, 2, 3, 4
+-- An event is a table of three: its message, the connection it came over, and whether it was acknowledged.
+local MESSAGE, CONNECTION, ACKNOWLEDGED = 1, 2, 3
 
 local methods = {}
 
@@ -41,7 +40,8 @@ function methods.ack(event, given)
     event[ACKNOWLEDGED] = true
     return true
   end
-  local request = feed.plan.ack_request(event.message)
+  local message = event[MESSAGE]
+  local request = message and feed.plan.ack_request(message)
   local ok, err = true, nil
   if request then ok, err = feed.acks:send(request, wait, event[CONNECTION] ~= feed.connection) end
   if ok then event[ACKNOWLEDGED] = true end
@@ -60,10 +60,8 @@ local function with_plus(number)
 end
 
 --- Makes the metatable of a kind of event.
--- @tparam string name for tostring
 -- @tparam table getters by field name
--- @tparam function message_of event → its message, nil where the reply has none
-local function class(getters, message_of)
+local function class(getters)
   local meta = { __name = "wgtwo.event" }
 
   function meta.__index(event, key)
@@ -71,7 +69,7 @@ local function class(getters, message_of)
     if method then return method end
     local getter = getters[key]
     if getter then return getter(event) end
-    local message = message_of(event)
+    local message = event[MESSAGE]
     return message and message[key]
   end
 
@@ -82,33 +80,28 @@ local function class(getters, message_of)
   return meta
 end
 
--- v0: the reply holds one Event, which has its metadata, and its payload in a oneof.
-
-local function message_v0(event)
-  local message = event[MESSAGE]
-  if not message then
-    message = event[REPLY].event
-    event[MESSAGE] = message
-  end
-  return message
+local function message_of(event)
+  return event[MESSAGE]
 end
+
+local function metadata_of(event)
+  local message = event[MESSAGE]
+  return message and message.metadata
+end
+
+local function is_redelivered(event)
+  local metadata = metadata_of(event)
+  return metadata ~= nil and metadata.is_redelivered
+end
+
+-- v0: the message has its metadata, and its payload in a oneof.
 
 local type_of_field = {}
 for name, field in pairs(limits.events_v0.fields) do type_of_field[field] = name end
 
 local function field_v0(event)
-  local message = message_v0(event)
+  local message = event[MESSAGE]
   return message and which(message, "event")
-end
-
-local function payload_v0(event)
-  local field = field_v0(event)
-  return field and event[MESSAGE][field]
-end
-
-local function metadata_v0(event)
-  local message = message_v0(event)
-  return message and message.metadata
 end
 
 -- Where each payload has its subscriber's number, for events without an owner.
@@ -125,67 +118,74 @@ local function number_in(field, payload)
   end
 end
 
-M.v0 = class({
+M.v0 = class{
   api = function() return "v0" end,
-  message = message_v0,
+  message = message_of,
   type = function(event) return type_of_field[field_v0(event)] end,
-  payload = payload_v0,
+  payload = function(event)
+    local field = field_v0(event)
+    return field and event[MESSAGE][field]
+  end,
   timestamp = function(event)
-    local message = message_v0(event)
+    local message = event[MESSAGE]
     return message and seconds(message.timestamp)
   end,
   number = function(event)
-    local field = field_v0(event)
-    local message = event[MESSAGE]
+    local message, field = event[MESSAGE], field_v0(event)
     local owner = message and message.owner
     local number = owner and owner.phone_number or field and number_in(field, message[field])
     return with_plus(number and number.e164)
   end,
-  is_redelivered = function(event)
-    local metadata = metadata_v0(event)
-    return metadata ~= nil and metadata.is_redelivered
-  end,
+  is_redelivered = is_redelivered,
   sequence = function(event)
-    local metadata = metadata_v0(event)
+    local metadata = metadata_of(event)
     return metadata and metadata.sequence
   end,
-}, message_v0)
+}
 
--- v1: the reply is the message: metadata, and the payload in a field of its own.
-
-local function message_v1(event)
-  return event[REPLY]
+--- What a reply of v0 holds.
+-- @tparam message reply
+-- @treturn ?message the event's message, nil in an empty reply
+-- @treturn ?boolean whether it came before
+function M.open_v0(reply)
+  local message = reply.event
+  local metadata = message and message.metadata
+  return message, metadata and metadata.is_redelivered
 end
 
-local function metadata_v1(event)
-  return event[REPLY].metadata
-end
+-- v1: the message is the reply: metadata, and the payload in a field of its own.
 
 --- The metatable of one v1 stream's events.
 -- @tparam string name the stream's
 -- @tparam string field that holds the payload
 -- @treturn table
 function M.v1(name, field)
-  return class({
+  return class{
     api = function() return "v1" end,
     type = function() return name end,
-    message = message_v1,
-    payload = function(event) return event[REPLY][field] end,
+    message = message_of,
+    payload = function(event) return event[MESSAGE][field] end,
     timestamp = function(event)
-      local metadata = metadata_v1(event)
+      local metadata = metadata_of(event)
       return metadata and seconds(metadata.timestamp)
     end,
     number = function(event)
-      local payload = event[REPLY][field]
+      local payload = event[MESSAGE][field]
       local number = payload and payload.number
       return with_plus(number and number.e164)
     end,
-    is_redelivered = function(event)
-      local metadata = metadata_v1(event)
-      return metadata ~= nil and metadata.is_redelivered
-    end,
+    is_redelivered = is_redelivered,
     sequence = function() return nil end,
-  }, message_v1)
+  }
+end
+
+--- What a reply of v1 holds.
+-- @tparam message reply
+-- @treturn message the reply itself
+-- @treturn ?boolean whether it came before
+function M.open_v1(reply)
+  local metadata = reply.metadata
+  return reply, metadata and metadata.is_redelivered
 end
 
 return M

@@ -54,12 +54,12 @@ end
 function feed.new(client, plan, o, changed)
   local reconnect = type(o.reconnect) == "table" and o.reconnect or {}
   local self = setmetatable({
-    client = client, plan = plan, changed = changed, class = plan.class,
+    client = client, plan = plan, changed = changed, class = plan.class, open_reply = plan.open,
     scopes = authorization.scopes(client, o.scope, plan.scopes),
     reconnect = o.reconnect ~= false and reconnect, delays = new_delays(reconnect), patience = new_patience(reconnect),
     attempts = 0,        -- since the last stream that gave something or lived for long
     quick_ends = 0,      -- clean ends in a row of streams that gave nothing
-    reconnects = 0, received = 0, attempted = false, stopped = false, ended = false,
+    reconnects = 0, received = 0, redelivered = 0, attempted = false, stopped = false, ended = false,
     channel = nil, call = nil, connection = { received = 0, since = 0 }, token = nil, failure = nil,
   }, Feed)
   local err

@@ -70,7 +70,8 @@ function request_v0.plan(client, o, types)
   local acknowledgement = {}
 
   local plan = {
-    api = "v0", name = table.concat(types, ", "), method = method, ack_method = ack, class = event.v0,
+    api = "v0", name = table.concat(types, ", "), method = method, ack_method = ack,
+    class = event.v0, open = event.open_v0,
     scopes = oauth_scopes.text(needed), acknowledged = o.ack ~= "none",
     ack_timeout = o.ack_timeout or v0.ack_timeout.default,
     expected = "", -- success is the gRPC status alone
@@ -79,7 +80,7 @@ function request_v0.plan(client, o, types)
   --- The request. A regular stream has no position at the server: after a reconnect it goes on behind the last event.
   function plan.request(last)
     local regular = not request.queue_name and not request.durable_name
-    local metadata = last and regular and last.event and last.event.metadata
+    local metadata = last and regular and last.metadata
     local start, value = o.start and o.start.name or "new", o.start and o.start.value
     if metadata and metadata.sequence ~= 0 then start, value = "sequence", metadata.sequence + 1 end
     local copy = {}
