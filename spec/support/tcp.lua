@@ -26,22 +26,19 @@ local Peer = {}
 Peer.__index = Peer
 
 local function new_peer(socket)
-  local peer = setmetatable({ socket = socket, received = "", parts = {} }, Peer)
+  local peer = setmetatable({ socket = socket, parts = {}, length = 0 }, Peer)
   peer:resume()
   return peer
 end
 
 --- What has arrived so far; `ended` is true after a FIN, `failure` is "ECONNRESET" after a RST.
 function Peer:text()
-  if #self.parts > 0 then
-    self.received = self.received .. table.concat(self.parts)
-    self.parts = {}
-  end
-  return self.received
+  self.parts = { table.concat(self.parts) }
+  return self.parts[1]
 end
 
 function Peer:count()
-  return #self:text()
+  return self.length
 end
 
 --- Reads on; it does from the beginning.
@@ -51,6 +48,7 @@ function Peer:resume()
       self.failure = failure:match("^[A-Z]+") or failure
     elseif chunk then
       self.parts[#self.parts + 1] = chunk
+      self.length = self.length + #chunk
     else
       self.ended = true
     end
