@@ -86,6 +86,24 @@ describe("wgtwo.loop for another event loop", function()
     task:join()
   end)
 
+  it("lets cqueues sleep while nothing happens", function()
+    local cqueues = require "cqueues"
+    local cq, steps, ended = cqueues.new(), 0, false
+    loop.spawn(function()
+      loop.sleep(0.1)
+      ended = true
+    end)
+    cq:wrap(function()
+      while not ended do
+        cqueues.poll(loop)
+        loop.step()
+        steps = steps + 1
+      end
+    end)
+    assert(cq:loop(10))
+    assert.is_true(steps < 20, steps)
+  end)
+
   it("wakes cqueues when one of its coroutines starts a task", function()
     local cqueues = require "cqueues"
     local cq, log = cqueues.new(), {}
@@ -98,6 +116,27 @@ describe("wgtwo.loop for another event loop", function()
     cq:wrap(function()
       cqueues.sleep(0.01) -- the other one watches now, with no deadline
       loop.spawn(function() log[1] = "ran" end)
+    end)
+    assert(cq:loop(10))
+    assert.same({ "ran" }, log)
+  end)
+
+  it("wakes cqueues after a blocking wait, which may have left tasks that can go on", function()
+    local cqueues = require "cqueues"
+    local cq, log = cqueues.new(), {}
+    cq:wrap(function()
+      while not log[1] do
+        cqueues.poll(loop)
+        loop.step()
+      end
+    end)
+    cq:wrap(function()
+      cqueues.sleep(0.01)
+      loop.spawn(function()
+        loop.sleep(0.02)
+        log[1] = "ran"
+      end)
+      loop.sleep(0.001) -- the task starts here, with a deadline that the other coroutine does not know of
     end)
     assert(cq:loop(10))
     assert.same({ "ran" }, log)
