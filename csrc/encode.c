@@ -102,6 +102,7 @@ static bool from_list(Encoder *e, const Field *field, ProtobufCMessage *message,
 static ProtobufCMessage *from_entry(Encoder *e, const Field *field, Step *step) {
   lua_State *L = e->L;
   const Field *key = &field->message->fields[0], *value = &field->message->fields[1];
+  if (!fill_enter(&e->fill)) return NULL;
   ProtobufCMessage *entry = fill_message(&e->fill, field->message);
   if (entry == NULL || !from_value(e, key, fill_place(entry, key), -2, lua_type(L, -2))) return NULL;
   step->key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
@@ -112,6 +113,7 @@ static ProtobufCMessage *from_entry(Encoder *e, const Field *field, Step *step) 
   step->has_index = false;
   fill_end(entry, key);
   fill_end(entry, value);
+  fill_leave(&e->fill);
   return entry;
 }
 
@@ -201,15 +203,11 @@ static ProtobufCMessage *from_message_value(Encoder *e, const MessageType *type,
     const Message *given = message_test(e->L, index);
     if (given != NULL) return from_message(e, type, given);
   }
-  if (e->fill.depth > SCHEMA_MAX_NESTING) {
-    fill_fail(&e->fill, "messages are nested more than %d deep", SCHEMA_MAX_NESTING);
-    return NULL;
-  }
+  if (!fill_enter(&e->fill)) return NULL;
   ProtobufCMessage *message = fill_message(&e->fill, type);
   if (message == NULL) return NULL;
-  e->fill.depth++;
   bool filled = kind == LUA_TTABLE ? from_table(e, type, message, index) : from_plain(e, type, message, index);
-  e->fill.depth--;
+  fill_leave(&e->fill);
   return filled ? message : NULL;
 }
 

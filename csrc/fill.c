@@ -100,6 +100,12 @@ ProtobufCMessage *fill_raw(Fill *fill, const uint8_t *bytes, size_t len) {
   return message;
 }
 
+bool fill_enter(Fill *fill) {
+  if (fill->depth > SCHEMA_MAX_NESTING) return fill_fail(fill, "messages are nested more than %d deep", SCHEMA_MAX_NESTING);
+  fill->depth++;
+  return true;
+}
+
 /* -- Fields -- */
 
 static uint32_t *quantifier(ProtobufCMessage *message, const Field *field) {

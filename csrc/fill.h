@@ -41,6 +41,13 @@ ProtobufCMessage *fill_raw(Fill *fill, const uint8_t *bytes, size_t len);
 static inline void *fill_place(ProtobufCMessage *message, const Field *field) {
   return (char *)message + field->offset;
 }
+/* Into a message, the outermost too, or an entry of a map, which is a message on the wire. False with the reason when it is nested
+ * too deep; else to be left again. */
+bool fill_enter(Fill *fill);
+static inline void fill_leave(Fill *fill) {
+  fill->depth--;
+}
+
 /* Before a singular field is filled. False with the reason when another member of its oneof is set. */
 bool fill_begin_member(Fill *fill, ProtobufCMessage *message, const Field *field);
 static inline bool fill_begin(Fill *fill, ProtobufCMessage *message, const Field *field) {

@@ -5,7 +5,7 @@
 
 #include <lua.h>
 
-/* Adds totable, tojson, fromjson, json_decode, json_encode, json_array and null to the module table on top of the stack. */
+/* Adds tojson, fromjson, json_decode, json_encode, json_array and null to the module table on top of the stack. */
 void json_register(lua_State *L);
 
 #endif

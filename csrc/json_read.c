@@ -216,6 +216,7 @@ static bool from_object_map(Fill *fill, const Field *field, ProtobufCMessage *me
   if (entries == NULL) return false;
   const char *key;
   json_t *value;
+  if (!fill_enter(fill)) return false;
   json_object_foreach((json_t *)object, key, value) {
     ProtobufCMessage *entry = fill_message(fill, field->message);
     if (entry == NULL) return false;
@@ -228,6 +229,7 @@ static bool from_object_map(Fill *fill, const Field *field, ProtobufCMessage *me
     fill_end(entry, value_field);
     entries[n++] = entry;
   }
+  fill_leave(fill);
   return fill_sort_map(fill, field, entries, count);
 }
 
@@ -343,15 +345,11 @@ static bool fill_from_json(Fill *fill, const MessageType *type, ProtobufCMessage
 }
 
 static ProtobufCMessage *from_json(Fill *fill, const MessageType *type, const json_t *value) {
-  if (fill->depth > SCHEMA_MAX_NESTING) {
-    fill_fail(fill, "messages are nested more than %d deep", SCHEMA_MAX_NESTING);
-    return NULL;
-  }
+  if (!fill_enter(fill)) return NULL;
   ProtobufCMessage *message = fill_message(fill, type);
   if (message == NULL) return NULL;
-  fill->depth++;
   bool filled = fill_from_json(fill, type, message, value);
-  fill->depth--;
+  fill_leave(fill);
   return filled ? message : NULL;
 }
 

@@ -92,6 +92,10 @@ bool json_put_double(JsonText *json, double value) {
   char text[32];
   int len = 0;
   if (!isfinite(value)) return false;
+  if (value == 0 && signbit(value)) { /* "-0" would be read as the integer 0 */
+    json_put(json, "-0.0", 4);
+    return true;
+  }
   for (int digits = 15; digits <= 17; digits++) {
     len = snprintf(text, sizeof text, "%.*g", digits, value);
     if (strtod(text, NULL) == value) break;
@@ -103,7 +107,7 @@ bool json_put_double(JsonText *json, double value) {
 bool json_put_float(JsonText *json, float value) {
   char text[32];
   int len = 0;
-  if (!isfinite(value)) return false;
+  if (!isfinite(value) || value == 0) return json_put_double(json, (double)value);
   for (int digits = 6; digits <= 9; digits++) {
     len = snprintf(text, sizeof text, "%.*g", digits, (double)value);
     if (strtof(text, NULL) == value) break;

@@ -8,7 +8,6 @@
 #include <lauxlib.h>
 #include <string.h>
 
-#include "encode.h"
 #include "push.h"
 #include "totable.h"
 
@@ -307,6 +306,5 @@ void message_register(lua_State *L) {
   lua_setfield(L, -2, "__metatable");
   lua_rawsetp(L, LUA_REGISTRYINDEX, &metatable_key);
   luaL_setfuncs(L, functions, 0);
-  encode_register(L);
   totable_register(L);
 }

@@ -34,7 +34,7 @@ const Message *message_test(lua_State *L, int index);
 /* The same; raises an argument error when the value is something else. */
 const Message *message_check_arg(lua_State *L, int arg);
 
-/* Adds decode, has, which, typename, bytes, is_message and type to the module table on top of the stack. */
+/* Adds decode, totable, has, which, typename, bytes, is_message and type to the module table on top of the stack. */
 void message_register(lua_State *L);
 
 #endif
