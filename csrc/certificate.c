@@ -1,215 +1,267 @@
-#include "certificate.h"
-
-#include <lauxlib.h>
-#include <openssl/bio.h>
-#include <openssl/bn.h>
+/*
+ * httpd.certificate: X.509 certificates (EC P-256, SHA-256) for servers on this machine, and for tests: an authority,
+ * leaves signed by it or by themselves, of any validity. Lua thread; nothing outlives the call, and no Lua runs while
+ * OpenSSL's objects are held.
+ */
+#include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
-#include <stdbool.h>
-#include <string.h>
 #include <time.h>
 
-enum { DAY = 86400, DAYS = 30, SERIAL_BYTES = 16, ALT_NAMES = 2048 };
+#include "httpd.h"
+#include "option.h"
 
-/* What was asked for; texts belong to the table at index 1. */
-typedef struct Request {
-  const char *subject, *ca_cert, *ca_key;
-  char alt_names[ALT_NAMES]; /* "DNS:a,IP:b", as OpenSSL reads it */
-  time_t not_before, not_after;
-  bool is_ca, client;
-} Request;
+#define WHERE "httpd.certificate"
+enum { DEFAULT_DAYS = 30, DAY = 86400, CLOCK_SKEW = 300, MAX_NAMES = 64 };
 
-/* All that making one needs; release frees what there is. */
-typedef struct Work {
-  EVP_PKEY *key, *issuer_key;
-  X509 *cert, *issuer;
-  BIO *cert_text, *key_text;
-} Work;
+typedef struct Options {
+  const char *subject;
+  lua_Integer not_before, not_after; /* seconds since 1970 */
+  bool is_ca, is_client;
+  const char *names[MAX_NAMES], *addresses[MAX_NAMES];
+  int name_count, address_count;
+  const char *ca_cert, *ca_key; /* PEM; NULL: signed by itself */
+} Options;
 
-static void release(Work *work) {
-  EVP_PKEY_free(work->key);
-  EVP_PKEY_free(work->issuer_key);
-  X509_free(work->cert);
-  X509_free(work->issuer);
-  BIO_free(work->cert_text);
-  BIO_free(work->key_text);
+/* Building; false, or NULL, when OpenSSL refuses */
+
+static bool add_general_name(GENERAL_NAMES *all, int type, ASN1_STRING *value) {
+  GENERAL_NAME *name = GENERAL_NAME_new();
+  if (name == NULL || value == NULL) {
+    GENERAL_NAME_free(name);
+    ASN1_STRING_free(value);
+    return false;
+  }
+  GENERAL_NAME_set0_value(name, type, value);
+  if (sk_GENERAL_NAME_push(all, name) > 0) return true;
+  GENERAL_NAME_free(name);
+  return false;
 }
 
-/* Reading the options */
-
-static const char *string_field(lua_State *L, int table, const char *name) {
-  int type = lua_getfield(L, table, name);
-  if (type != LUA_TNIL && type != LUA_TSTRING) luaL_error(L, "certificate: '%s' is a string", name);
-  const char *value = lua_tostring(L, -1);
-  lua_pop(L, 1); /* the table still holds it */
+static ASN1_STRING *dns_name(const char *text) {
+  ASN1_IA5STRING *value = ASN1_IA5STRING_new();
+  if (value != NULL && !ASN1_STRING_set(value, text, -1)) {
+    ASN1_STRING_free(value);
+    return NULL;
+  }
   return value;
 }
 
-/* Appends the list `name`, each with its prefix, to alt_names. */
-static void read_names(lua_State *L, Request *request, const char *name, const char *prefix) {
+static bool add_alternative_names(X509 *cert, const Options *o) {
+  if (o->name_count + o->address_count == 0) return true;
+  GENERAL_NAMES *all = GENERAL_NAMES_new();
+  bool good = all != NULL;
+  for (int i = 0; good && i < o->name_count; i++) good = add_general_name(all, GEN_DNS, dns_name(o->names[i]));
+  for (int i = 0; good && i < o->address_count; i++)
+    good = add_general_name(all, GEN_IPADD, a2i_IPADDRESS(o->addresses[i]));
+  good = good && X509_add1_ext_i2d(cert, NID_subject_alt_name, all, 0, X509V3_ADD_DEFAULT) == 1;
+  GENERAL_NAMES_free(all);
+  return good;
+}
+
+static bool add_extension(X509 *cert, X509 *issuer, int nid, const char *value) {
+  X509V3_CTX context;
+  X509V3_set_ctx_nodb(&context);
+  X509V3_set_ctx(&context, issuer, cert, NULL, NULL, 0);
+  X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, &context, nid, value);
+  bool good = extension != NULL && X509_add_ext(cert, extension, -1) == 1;
+  X509_EXTENSION_free(extension);
+  return good;
+}
+
+static bool add_extensions(X509 *cert, X509 *issuer, const Options *o) {
+  const char *usage = o->is_client ? "clientAuth" : "serverAuth";
+  return add_extension(cert, issuer, NID_basic_constraints, o->is_ca ? "critical,CA:TRUE" : "critical,CA:FALSE") &&
+         add_extension(cert, issuer, NID_key_usage,
+                       o->is_ca ? "critical,keyCertSign,cRLSign" : "critical,digitalSignature") &&
+         (o->is_ca || add_extension(cert, issuer, NID_ext_key_usage, usage)) &&
+         add_extension(cert, issuer, NID_subject_key_identifier, "hash") &&
+         (issuer == cert || add_extension(cert, issuer, NID_authority_key_identifier, "keyid")) &&
+         add_alternative_names(cert, o);
+}
+
+/* A positive random number of 63 bits: two certificates of one authority never share it. */
+static bool set_serial(X509 *cert) {
+  uint64_t number;
+  if (RAND_bytes((unsigned char *)&number, sizeof number) != 1) return false;
+  return ASN1_INTEGER_set_uint64(X509_get_serialNumber(cert), (number >> 1) | 1) == 1;
+}
+
+static bool set_subject(X509 *cert, const char *text) {
+  return X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "CN", MBSTRING_UTF8, (const unsigned char *)text, -1,
+                                    -1, 0) == 1;
+}
+
+/* With ca NULL: signed by itself. */
+static X509 *build(const Options *o, EVP_PKEY *key, X509 *ca, EVP_PKEY *ca_key) {
+  X509 *cert = X509_new();
+  if (cert == NULL) return NULL;
+  X509 *issuer = ca == NULL ? cert : ca;
+  bool good = X509_set_version(cert, 2) == 1 && set_serial(cert) && set_subject(cert, o->subject) &&
+              X509_set_issuer_name(cert, X509_get_subject_name(issuer)) == 1 &&
+              ASN1_TIME_set(X509_getm_notBefore(cert), (time_t)o->not_before) != NULL &&
+              ASN1_TIME_set(X509_getm_notAfter(cert), (time_t)o->not_after) != NULL &&
+              X509_set_pubkey(cert, key) == 1 && add_extensions(cert, issuer, o) &&
+              X509_sign(cert, ca == NULL ? key : ca_key, EVP_sha256()) > 0;
+  if (good) return cert;
+  X509_free(cert);
+  return NULL;
+}
+
+static X509 *read_cert(const char *pem) {
+  BIO *bio = BIO_new_mem_buf(pem, -1);
+  X509 *cert = bio == NULL ? NULL : PEM_read_bio_X509(bio, NULL, NULL, NULL);
+  BIO_free(bio);
+  return cert;
+}
+
+static EVP_PKEY *read_key(const char *pem) {
+  BIO *bio = BIO_new_mem_buf(pem, -1);
+  EVP_PKEY *key = bio == NULL ? NULL : PEM_read_bio_PrivateKey(bio, NULL, NULL, (void *)"");
+  BIO_free(bio);
+  return key;
+}
+
+/* Both as PEM; NULL, or what went wrong. The caller frees the BIOs. */
+static const char *make(const Options *o, BIO *cert_pem, BIO *key_pem) {
+  const char *wrong = "OpenSSL cannot make it";
+  X509 *ca = NULL, *cert = NULL;
+  EVP_PKEY *ca_key = NULL, *key = NULL;
+  if (o->ca_cert != NULL) {
+    ca = read_cert(o->ca_cert);
+    ca_key = read_key(o->ca_key);
+    if (ca == NULL || ca_key == NULL || X509_check_private_key(ca, ca_key) != 1) {
+      wrong = "'ca' is no certificate with its key";
+      goto cleanup;
+    }
+  }
+  key = EVP_EC_gen("P-256");
+  if (key != NULL) cert = build(o, key, ca, ca_key);
+  if (cert != NULL && PEM_write_bio_X509(cert_pem, cert) == 1 &&
+      PEM_write_bio_PrivateKey(key_pem, key, NULL, NULL, 0, NULL, NULL) == 1)
+    wrong = NULL;
+
+cleanup:
+  X509_free(ca);
+  X509_free(cert);
+  EVP_PKEY_free(ca_key);
+  EVP_PKEY_free(key);
+  ERR_clear_error();
+  return wrong;
+}
+
+/* Options */
+
+/* The list of strings at field name of the table at index 1; returns its length. */
+static int read_list(lua_State *L, const char *name, const char **list) {
   int type = lua_getfield(L, 1, name);
-  if (type != LUA_TNIL && type != LUA_TTABLE) luaL_error(L, "certificate: '%s' is a list", name);
-  lua_Integer n = type == LUA_TNIL ? 0 : luaL_len(L, -1);
+  lua_Integer n = type == LUA_TTABLE ? (lua_Integer)lua_rawlen(L, -1) : 0;
+  if ((type != LUA_TNIL && type != LUA_TTABLE) || n > MAX_NAMES)
+    luaL_error(L, WHERE ": '%s' is a list of at most %d strings", name, MAX_NAMES);
   for (lua_Integer i = 1; i <= n; i++) {
-    lua_rawgeti(L, -1, i);
-    const char *text = luaL_checkstring(L, -1);
-    size_t used = strlen(request->alt_names), more = strlen(prefix) + strlen(text) + 2;
-    if (strpbrk(text, ",:\\") != NULL && strcmp(prefix, "IP:") != 0)
-      luaL_error(L, "certificate: a name has no '%s'", text);
-    if (used + more > ALT_NAMES) luaL_error(L, "certificate: too many names");
-    snprintf(request->alt_names + used, ALT_NAMES - used, "%s%s%s", used > 0 ? "," : "", prefix, text);
+    if (lua_rawgeti(L, -1, i) != LUA_TSTRING) luaL_error(L, WHERE ": '%s' is a list of strings", name);
+    list[i - 1] = lua_tostring(L, -1); /* the list still holds it */
     lua_pop(L, 1);
   }
   lua_pop(L, 1);
+  return (int)n;
 }
 
-static time_t time_field(lua_State *L, const char *name, time_t absent) {
-  lua_getfield(L, 1, name);
-  time_t value = (time_t)luaL_optnumber(L, -1, (lua_Number)absent);
-  lua_pop(L, 1);
-  return value;
-}
-
-static bool boolean_field(lua_State *L, const char *name) {
-  lua_getfield(L, 1, name);
-  bool value = lua_toboolean(L, -1);
-  lua_pop(L, 1);
-  return value;
-}
-
-static void read_request(lua_State *L, Request *request) {
-  memset(request, 0, sizeof *request);
-  time_t now = time(NULL);
-  request->subject = string_field(L, 1, "subject");
-  if (request->subject == NULL) request->subject = "wgtwo sandbox";
-  read_names(L, request, "names", "DNS:");
-  read_names(L, request, "addresses", "IP:");
-  request->not_before = time_field(L, "not_before", now - DAY);
-  request->not_after = time_field(L, "not_after", now + time_field(L, "days", DAYS) * DAY);
-  request->is_ca = boolean_field(L, "is_ca");
-  request->client = boolean_field(L, "client");
-  if (lua_getfield(L, 1, "ca") == LUA_TTABLE) {
-    request->ca_cert = string_field(L, lua_gettop(L), "cert");
-    request->ca_key = string_field(L, lua_gettop(L), "key");
-    if (request->ca_cert == NULL || request->ca_key == NULL) luaL_error(L, "certificate: 'ca' has 'cert' and 'key'");
+static void check_addresses(lua_State *L, const Options *o) {
+  for (int i = 0; i < o->address_count; i++) {
+    ASN1_OCTET_STRING *address = a2i_IPADDRESS(o->addresses[i]);
+    if (address == NULL) luaL_error(L, WHERE ": '%s' is no IP address", o->addresses[i]);
+    ASN1_OCTET_STRING_free(address);
   }
-  lua_pop(L, 1);
 }
 
-/* Making: each step is true when it worked. No Lua. */
-
-static bool read_issuer(Work *work, const Request *request) {
-  if (request->ca_cert == NULL) return true;
-  BIO *cert = BIO_new_mem_buf(request->ca_cert, -1), *key = BIO_new_mem_buf(request->ca_key, -1);
-  if (cert != NULL) work->issuer = PEM_read_bio_X509(cert, NULL, NULL, NULL);
-  if (key != NULL) work->issuer_key = PEM_read_bio_PrivateKey(key, NULL, NULL, NULL);
-  BIO_free(cert);
-  BIO_free(key);
-  return work->issuer != NULL && work->issuer_key != NULL;
+static void read_authority(lua_State *L, Options *o) {
+  static const char *const names[] = { "cert", "key", "ca", NULL };
+  int type = lua_getfield(L, 1, "ca");
+  if (type != LUA_TNIL) {
+    if (type != LUA_TTABLE) luaL_error(L, WHERE ": 'ca' is a table of 'cert' and 'key'");
+    OptionTable authority = option_table(L, lua_gettop(L), WHERE ": ca", names);
+    o->ca_cert = option_required(authority, "cert");
+    o->ca_key = option_required(authority, "key");
+  }
+  lua_pop(L, 1); /* the table at index 1 still holds it */
 }
 
-static bool set_serial(X509 *cert) {
-  unsigned char bytes[SERIAL_BYTES];
-  if (RAND_bytes(bytes, sizeof bytes) != 1) return false;
-  bytes[0] &= 0x7f; /* positive */
-  BIGNUM *number = BN_bin2bn(bytes, sizeof bytes, NULL);
-  bool set = number != NULL && BN_to_ASN1_INTEGER(number, X509_get_serialNumber(cert)) != NULL;
-  BN_free(number);
-  return set;
+static void read_options(lua_State *L, Options *o) {
+  static const char *const names[] = { "names",     "addresses", "subject", "days",   "not_before",
+                                       "not_after", "ca",        "is_ca",   "client", NULL };
+  OptionTable table = option_table(L, 1, WHERE, names);
+  lua_Integer now = (lua_Integer)time(NULL), days = option_integer(table, "days", 1, 36500, DEFAULT_DAYS);
+  const lua_Integer latest = 253402300799; /* the end of the year 9999 */
+  o->not_before = option_integer(table, "not_before", 0, latest, now - CLOCK_SKEW);
+  o->not_after =
+      option_integer(table, "not_after", 0, latest, (now > o->not_before ? now : o->not_before) + days * DAY);
+  o->is_ca = option_boolean(table, "is_ca");
+  o->is_client = option_boolean(table, "client");
+  o->name_count = read_list(L, "names", o->names);
+  o->address_count = read_list(L, "addresses", o->addresses);
+  check_addresses(L, o);
+  o->subject = option_string(table, "subject");
+  if (o->subject == NULL) o->subject = o->name_count > 0 ? o->names[0] : o->is_ca ? "wgtwo CA" : "wgtwo";
+  if (o->subject[0] == '\0' || strlen(o->subject) > 64) luaL_error(L, WHERE ": a subject has 1 to 64 characters");
+  read_authority(L, o);
 }
 
-static bool add_extension(Work *work, int nid, const char *value) {
-  X509V3_CTX context;
-  X509V3_set_ctx_nodb(&context);
-  X509V3_set_ctx(&context, work->issuer == NULL ? work->cert : work->issuer, work->cert, NULL, NULL, 0);
-  X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, &context, nid, value);
-  bool added = extension != NULL && X509_add_ext(work->cert, extension, -1) == 1;
-  X509_EXTENSION_free(extension);
-  return added;
-}
-
-static bool add_extensions(Work *work, const Request *request) {
-  bool own_authority = request->is_ca || request->ca_cert == NULL; /* signed by itself: trusted as its own authority */
-  return add_extension(work, NID_basic_constraints, own_authority ? "critical,CA:TRUE" : "critical,CA:FALSE") &&
-         add_extension(work, NID_key_usage,
-                       own_authority ? "critical,digitalSignature,keyCertSign,cRLSign" : "critical,digitalSignature") &&
-         (request->is_ca || add_extension(work, NID_ext_key_usage, request->client ? "clientAuth" : "serverAuth")) &&
-         (request->alt_names[0] == '\0' || add_extension(work, NID_subject_alt_name, request->alt_names));
-}
-
-static bool set_names(Work *work, const Request *request) {
-  X509_NAME *name = X509_get_subject_name(work->cert);
-  return X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const unsigned char *)request->subject, -1, -1, 0) ==
-             1 &&
-         X509_set_issuer_name(work->cert, work->issuer == NULL ? name : X509_get_subject_name(work->issuer)) == 1;
-}
-
-static bool make(Work *work, const Request *request) {
-  work->key = EVP_EC_gen("P-256");
-  work->cert = X509_new();
-  if (work->key == NULL || work->cert == NULL || !read_issuer(work, request)) return false;
-  EVP_PKEY *signer = work->issuer_key == NULL ? work->key : work->issuer_key;
-  return X509_set_version(work->cert, 2) == 1 && set_serial(work->cert) &&
-         ASN1_TIME_set(X509_getm_notBefore(work->cert), request->not_before) != NULL &&
-         ASN1_TIME_set(X509_getm_notAfter(work->cert), request->not_after) != NULL && set_names(work, request) &&
-         X509_set_pubkey(work->cert, work->key) == 1 && add_extensions(work, request) &&
-         X509_sign(work->cert, signer, EVP_sha256()) > 0;
-}
-
-static bool write_texts(Work *work) {
-  work->cert_text = BIO_new(BIO_s_mem());
-  work->key_text = BIO_new(BIO_s_mem());
-  return work->cert_text != NULL && work->key_text != NULL && PEM_write_bio_X509(work->cert_text, work->cert) == 1 &&
-         PEM_write_bio_PrivateKey(work->key_text, work->key, NULL, NULL, 0, NULL, NULL) == 1;
-}
-
-static void set_text(lua_State *L, BIO *text, const char *field) {
+static void set_pem(lua_State *L, const char *name, BIO *bio) {
   char *bytes;
-  long length = BIO_get_mem_data(text, &bytes);
+  long length = BIO_get_mem_data(bio, &bytes);
   lua_pushlstring(L, bytes, (size_t)length);
-  lua_setfield(L, -2, field);
+  lua_setfield(L, -2, name);
 }
 
-static int push_result(lua_State *L) {
-  Work *work = lua_touserdata(L, 1);
-  lua_createtable(L, 0, 2);
-  set_text(L, work->cert_text, "cert");
-  set_text(L, work->key_text, "key");
-  lua_getfield(L, -1, "cert");
-  if (lua_isstring(L, 2)) lua_copy(L, 2, -1); /* the authority's, where there is one: what to trust */
-  lua_setfield(L, -2, "ca");
+typedef struct Output {
+  BIO *cert, *key;
+} Output;
+
+static int push_output(lua_State *L) {
+  const Output *output = lua_touserdata(L, 1);
+  lua_createtable(L, 0, 3);
+  set_pem(L, "cert", output->cert);
+  set_pem(L, "key", output->key);
   return 1;
 }
 
 /*
- * httpd.certificate{names = {"localhost"}, addresses = {"127.0.0.1"}, subject =, days = 30, not_before =, not_after =
- * (seconds since 1970), is_ca =, client =, ca = {cert =, key =}} -> {cert =, key =, ca = PEM}, or nil and a reason.
- * Without ca it signs itself.
+ * httpd.certificate{ names = {"localhost"}, addresses = {"127.0.0.1", "::1"}, subject =, days = 30, not_before =,
+ * not_after =, ca = {cert =, key =}, is_ca =, client = } -> {cert = PEM, key = PEM, ca = PEM}
+ *
+ * Times are in whole seconds since 1970; from 5 minutes ago for 30 days by default. `ca` signs it, else it is signed by
+ * itself; ca in the result is the certificate to trust. is_ca makes an authority, client a client's certificate instead
+ * of a server's.
  */
 static int certificate(lua_State *L) {
-  Request request;
-  Work work = { .key = NULL };
+  Options options = { .subject = NULL };
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
-  read_request(L, &request);
-  bool made = make(&work, &request) && write_texts(&work);
-  if (!made) {
-    char reason[256];
-    ERR_error_string_n(ERR_get_error(), reason, sizeof reason);
-    release(&work);
-    lua_pushnil(L);
-    lua_pushfstring(L, "no certificate: %s", reason);
-    return 2;
+  read_options(L, &options);
+  lua_pushcfunction(L, push_output);
+  Output output = { BIO_new(BIO_s_mem()), BIO_new(BIO_s_secmem()) };
+  const char *wrong =
+      output.cert == NULL || output.key == NULL ? "not enough memory" : make(&options, output.cert, output.key);
+  int status = LUA_OK;
+  if (wrong == NULL) {
+    lua_pushlightuserdata(L, &output);
+    status = lua_pcall(L, 1, 1, 0); /* protected, so that the BIOs are freed */
   }
-  lua_pushcfunction(L, push_result);
-  lua_pushlightuserdata(L, &work);
-  lua_pushstring(L, request.ca_cert);
-  int status = lua_pcall(L, 2, 1, 0); /* only memory can be short: what OpenSSL made is freed all the same */
-  release(&work);
-  return status == LUA_OK ? 1 : lua_error(L);
+  BIO_free(output.cert);
+  BIO_free(output.key);
+  if (wrong != NULL) return luaL_error(L, WHERE ": %s", wrong);
+  if (status != LUA_OK) return lua_error(L);
+  if (options.ca_cert == NULL) {
+    lua_getfield(L, -1, "cert");
+  } else {
+    lua_pushstring(L, options.ca_cert);
+  }
+  lua_setfield(L, -2, "ca");
+  return 1;
 }
 
 void certificate_register(lua_State *L) {
