@@ -344,24 +344,24 @@ lint: deps-lint ## clang-format, luacheck, cppcheck, and both compilers with war
 	@echo "lint: clean"
 
 lint-format:
-	clang-format --dry-run -Werror $(C_FILES)
+	$(call say,clang-format) clang-format --dry-run -Werror $(C_FILES)
 
 lint-lua:
-	luacheck -q --no-color $(wildcard lua spec examples rockspec/*.rockspec) .luacheckrc .busted
+	$(call say,luacheck) luacheck -qq --no-color $(wildcard lua spec examples rockspec/*.rockspec) .luacheckrc .busted
 
 # legacyUninitvar takes a designated initialiser for none; the rest is what others wrote, or generated.
 CPPCHECK_SUPPRESSED := legacyUninitvar missingIncludeSystem *:$(BUILD)/*
 
 lint-cppcheck: $(BUILD)/probes.h $(DESCRIPTOR).h
 	@mkdir -p $(BUILD)/cppcheck
-	cppcheck --quiet --std=c11 --language=c --library=posix --enable=warning,performance,portability --inline-suppr \
+	$(call say,cppcheck) cppcheck --quiet --std=c11 --language=c --library=posix --enable=warning,performance,portability --inline-suppr \
 	  --error-exitcode=1 --cppcheck-build-dir=$(BUILD)/cppcheck $(addprefix --suppress=,$(CPPCHECK_SUPPRESSED)) \
 	  -D_GNU_SOURCE -I$(BUILD) -Icsrc $(filter %.c,$(C_FILES))
 
 lint-compilers: $(foreach compiler,gcc clang,$(patsubst %.c,$(BUILD)/lint/%.$(compiler),$(filter %.c,$(C_FILES))))
 
 # Optimised, since some warnings need the data flow.
-lint_compile = @mkdir -p $(@D); echo "$(1) $<"; $(1) $(OWN_CPPFLAGS) $(OWN_CFLAGS) $(WARNINGS) -Werror -O2 -c $< -o $@
+lint_compile = @mkdir -p $(@D); echo "  $(1) $<"; $(1) $(OWN_CPPFLAGS) $(OWN_CFLAGS) $(WARNINGS) -Werror -O2 -c $< -o $@
 
 $(BUILD)/lint/%.gcc: %.c $(wildcard csrc/*.h) $(BUILD)/probes.h $(DESCRIPTOR).h
 	$(call lint_compile,gcc)
