@@ -347,7 +347,7 @@ lint-format:
 	$(call say,clang-format) clang-format --dry-run -Werror $(C_FILES)
 
 lint-lua:
-	$(call say,luacheck) luacheck -qq --no-color $(wildcard lua spec examples rockspec/*.rockspec) .luacheckrc .busted
+	$(call say,luacheck) luacheck -q --no-color $(wildcard lua spec examples rockspec/*.rockspec) .luacheckrc .busted
 
 # legacyUninitvar takes a designated initialiser for none; the rest is what others wrote, or generated.
 CPPCHECK_SUPPRESSED := legacyUninitvar missingIncludeSystem *:$(BUILD)/*

@@ -1,7 +1,7 @@
 -- Runs spec files, each in a Lua process of its own with a time limit, and ends with `N passed, N failed[, N skipped]`.
 -- A file that crashes or hangs is one failure more, and the others still run. Arguments: [--filter=PATTERN] spec files.
--- Environment: WGTWO_TEST_LIMIT, seconds that a file may take (300); WGTWO_TEST_REPORTS, the folder where sanitizers leave
--- a report of any process that the tests start, each of which is a failure.
+-- Environment: WGTWO_TEST_LIMIT, seconds that a file may take (300); WGTWO_TEST_REPORTS, the folder where sanitizers
+-- leave a report of any process that the tests start, each of which is a failure.
 
 local index = 0
 while arg[index - 1] do index = index - 1 end
