@@ -3,6 +3,7 @@
 #include <grpc/byte_buffer.h>
 #include <grpc/slice.h>
 #include <lauxlib.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +12,8 @@
 #include "inbox.h"
 #include "message.h"
 #include "schema.h"
+
+enum { EXPECTED_MAX = 64 }; /* bytes: success says little */
 
 typedef struct Acker Acker;
 
@@ -79,10 +82,10 @@ static Acker *check_acker(lua_State *L) { return (Acker *)op_check(L, 1, &acker_
 /* The I/O thread's side */
 
 static bool is_expected(const Acker *acker, const Ack *ack) {
-  unsigned char reply[64];
+  unsigned char reply[EXPECTED_MAX];
   if (ack->outcome.code != GRPC_STATUS_OK || ack->reply == NULL) return false;
   size_t length = grpc_byte_buffer_length(ack->reply);
-  if (length != acker->expected_length || length > sizeof reply) return false;
+  if (length != acker->expected_length) return false;
   byte_buffer_copy(ack->reply, reply);
   return memcmp(reply, acker->expected, length) == 0;
 }
@@ -130,10 +133,12 @@ static int new_acker(lua_State *L) {
   const MessageType *reply = schema_check_type(L, lua_gettop(L));
   lua_getfield(L, 2, "expected");
   const char *expected = luaL_checklstring(L, -1, &expected_length);
+  if (expected_length > EXPECTED_MAX) return luaL_error(L, "the expected reply has at most %d bytes", EXPECTED_MAX);
   lua_getfield(L, 2, "timeout");
   double timeout = luaL_checknumber(L, -1);
   lua_getfield(L, 2, "limit");
-  int limit = (int)luaL_checkinteger(L, -1);
+  lua_Integer limit = luaL_checkinteger(L, -1);
+  if (limit < 1 || limit > INT_MAX) return luaL_error(L, "the limit in flight is a positive number");
 
   Op **box = op_new_userdata(L, &acker_kind);
   Acker *acker = calloc(1, sizeof *acker + expected_length);
@@ -145,7 +150,7 @@ static int new_acker(lua_State *L) {
   acker->path = grpc_slice_from_copied_buffer(path, path_length);
   acker->reply = reply;
   acker->timeout = timeout;
-  acker->limit = limit;
+  acker->limit = (int)limit;
   acker->last = &acker->finished;
   acker->expected_length = expected_length;
   memcpy(acker->expected, expected, expected_length);
@@ -172,6 +177,12 @@ static bool reserve(Acker *acker) {
   }
   pthread_mutex_unlock(&acker->lock);
   return room;
+}
+
+static void give_back(Acker *acker) {
+  pthread_mutex_lock(&acker->lock);
+  acker->n_held--;
+  pthread_mutex_unlock(&acker->lock);
 }
 
 static bool start_ack(Acker *acker, Ack *ack) {
@@ -212,7 +223,10 @@ static int acker_send(lua_State *L) {
     return 1;
   }
   Ack *ack = calloc(1, sizeof *ack + length);
-  if (ack == NULL) return luaL_error(L, "not enough memory");
+  if (ack == NULL) {
+    give_back(acker);
+    return luaL_error(L, "not enough memory");
+  }
   ack->tag.done = on_answer;
   ack->acker = acker;
   ack->metadata = metadata_own(acker->metadata);
@@ -283,7 +297,10 @@ static int acker_take(lua_State *L) {
   acker->finished = ack->next;
   if (acker->finished == NULL) acker->last = &acker->finished;
   acker->n_held--;
+  bool news = acker->refused;
+  acker->refused = false;
   pthread_mutex_unlock(&acker->lock);
+  if (news) op_ready(&acker->op); /* whoever waits for room need not be the one that takes */
   destroy_ack(ack);
   return 1;
 }

@@ -37,7 +37,7 @@ describe("fork", function()
     server:close()
   end)
 
-  it("after use: everything that would touch gRPC raises a clear error in the child, and closing does nothing", function()
+  it("after use: all that would touch gRPC raises a clear error in the child, and closing does nothing", function()
     local call <close> = pair.call(channel, "bidi")
     local accepted <close> = pair.take(server)
     local acker <close> = core.acker(channel,
