@@ -55,6 +55,15 @@ describe("core.meta.lua", function()
   end)
 end)
 
+describe("httpd.meta.lua", function()
+  it("has every function and method of the module, and no other", function()
+    local stubs, httpd = declared(read "wgtwo.httpd"), require "wgtwo.httpd"
+    assert.same(functions(httpd), names(stubs.httpd))
+    local daemon <close> = assert(httpd.listen{})
+    assert.same(functions(getmetatable(daemon).__index, { close = true }), names(stubs.daemon))
+  end)
+end)
+
 describe("wgtwo.meta.lua", function()
   it("has only what there is", function()
     local stubs = declared(read "wgtwo.wgtwo")

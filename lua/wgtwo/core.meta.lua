@@ -64,6 +64,9 @@ function core.channel(options) end
 ---@return "IDLE"|"CONNECTING"|"READY"|"TRANSIENT_FAILURE"|"SHUTDOWN"
 function channel:state(connect) end
 
+---The next attempt to connect is made now, whatever the backoff between attempts says.
+function channel:reset_backoff() end
+
 ---@class wgtwo.call_options
 ---@field path string "/pkg.Service/Method"
 ---@field kind "unary"|"server"|"client"|"bidi"
