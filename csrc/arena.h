@@ -1,7 +1,7 @@
 /* A bump allocator: many small pieces, freed all at once.
  *
- * Owner: whoever calls arena_init; one thread at a time. Pieces are aligned for any type and are not freed one by one. The
- * schema keeps one for its life; encoding keeps one per Lua state and resets it before every message. */
+ * Owner: whoever calls arena_init; one thread at a time. Pieces are aligned for any type and are not freed one by one.
+ * The schema keeps one for its life; encoding keeps one per Lua state and resets it before every message. */
 
 #ifndef WGTWO_ARENA_H
 #define WGTWO_ARENA_H

@@ -1,7 +1,7 @@
 /* Lua tables to bytes.
  *
- * The table is walked with raw access, so no Lua code runs meanwhile; nothing is allocated in Lua either until the bytes are
- * pushed, so no finalizer can. Texts are used where they stand: the table on the stack keeps them. */
+ * The table is walked with raw access, so no Lua code runs meanwhile; nothing is allocated in Lua either until the
+ * bytes are pushed, so no finalizer can. Texts are used where they stand: the table on the stack keeps them. */
 
 #include "encode.h"
 
@@ -75,7 +75,8 @@ static bool from_value(Encoder *e, const Field *field, void *place, int index, i
 
 /* -- Lists and maps: the table is on top of the stack -- */
 
-/* Each key has to be one of 1..n, and there are n of them: then the table is a sequence, in whatever order it is walked. */
+/* Each key has to be one of 1..n, and there are n of them: then the table is a sequence, in whatever order it is
+ * walked. */
 static bool from_list(Encoder *e, const Field *field, ProtobufCMessage *message, Step *step) {
   lua_State *L = e->L;
   if (!lua_istable(L, -1)) return fail_type(e, "sequence", -1);
@@ -85,7 +86,8 @@ static bool from_list(Encoder *e, const Field *field, ProtobufCMessage *message,
   if (elements == NULL) return false;
   lua_pushnil(L);
   while (lua_next(L, -2) != 0) {
-    if (!lua_isinteger(L, -2)) return fill_fail(&e->fill, "sequence expected, got a table with a %s key", luaL_typename(L, -2));
+    if (!lua_isinteger(L, -2))
+      return fill_fail(&e->fill, "sequence expected, got a table with a %s key", luaL_typename(L, -2));
     lua_Integer at = lua_tointeger(L, -2);
     if (at < 1 || (lua_Unsigned)at > count) return fill_fail(&e->fill, "sequence expected, got a table with holes");
     step->index = at;
@@ -175,7 +177,8 @@ static bool from_table(Encoder *e, const MessageType *type, ProtobufCMessage *me
 
 static ProtobufCMessage *from_message(Encoder *e, const MessageType *type, const Message *message) {
   bool fits = message->type == type;
-  if (!fits && strcmp(message->type->name, type->name) == 0) fits = wire_check(type, message->bytes, message->len) == NULL;
+  if (!fits && strcmp(message->type->name, type->name) == 0)
+    fits = wire_check(type, message->bytes, message->len) == NULL;
   if (fits) return fill_raw(&e->fill, message->bytes, message->len);
   fill_fail(&e->fill, "%s expected, got a message %s", type->name, message->type->name);
   return NULL;

@@ -46,9 +46,7 @@ bool fill_fail(Fill *fill, const char *format, ...) {
   return false;
 }
 
-bool fill_fail_memory(Fill *fill) {
-  return fill_fail(fill, "not enough memory");
-}
+bool fill_fail_memory(Fill *fill) { return fill_fail(fill, "not enough memory"); }
 
 bool fill_fail_unknown_field(Fill *fill, const MessageType *type, const char *name, size_t len) {
   const char *nearest = schema_nearest_field(type, name, len);
@@ -68,8 +66,8 @@ ProtobufCMessage *fill_message(Fill *fill, const MessageType *type) {
   return message;
 }
 
-/* protobuf-c packs an unknown field as its tag and then its bytes as they are. So a message of no known field and one unknown
- * one, whose tag is the first tag of the bytes and whose bytes are all the rest, packs to those bytes. */
+/* protobuf-c packs an unknown field as its tag and then its bytes as they are. So a message of no known field and one
+ * unknown one, whose tag is the first tag of the bytes and whose bytes are all the rest, packs to those bytes. */
 ProtobufCMessage *fill_raw(Fill *fill, const uint8_t *bytes, size_t len) {
   static const ProtobufCIntRange no_range[] = { { 0, 0 } };
   static const ProtobufCMessageDescriptor raw_descriptor = {
@@ -101,7 +99,8 @@ ProtobufCMessage *fill_raw(Fill *fill, const uint8_t *bytes, size_t len) {
 }
 
 bool fill_enter(Fill *fill) {
-  if (fill->depth > SCHEMA_MAX_NESTING) return fill_fail(fill, "messages are nested more than %d deep", SCHEMA_MAX_NESTING);
+  if (fill->depth > SCHEMA_MAX_NESTING)
+    return fill_fail(fill, "messages are nested more than %d deep", SCHEMA_MAX_NESTING);
   fill->depth++;
   return true;
 }
@@ -116,8 +115,8 @@ bool fill_begin_member(Fill *fill, ProtobufCMessage *message, const Field *field
   uint32_t set = *quantifier(message, field);
   if (set == 0) return true;
   const MessageType *type = (const MessageType *)message->descriptor;
-  return fill_fail(fill, "%s and %s are both set, of the oneof %s only one may be", schema_field_by_number(type, set)->name,
-                   field->name, field->oneof->name);
+  return fill_fail(fill, "%s and %s are both set, of the oneof %s only one may be",
+                   schema_field_by_number(type, set)->name, field->name, field->oneof->name);
 }
 
 /* Whether the value is something else than the zero that a field without presence leaves out. */
@@ -185,7 +184,8 @@ bool fill_integer(Fill *fill, const Field *field, void *place, int64_t value) {
   case FIELD_ENUM: return fill_int32(fill, "an enum", place, value);
   case FIELD_UINT32:
   case FIELD_FIXED32:
-    if (value < 0 || value > UINT32_MAX) return fail_range(fill, field->type == FIELD_UINT32 ? "uint32" : "fixed32", value);
+    if (value < 0 || value > UINT32_MAX)
+      return fail_range(fill, field->type == FIELD_UINT32 ? "uint32" : "fixed32", value);
     *(uint32_t *)place = (uint32_t)value;
     return true;
   default: *(int64_t *)place = value; return true;
@@ -205,7 +205,8 @@ bool fill_number(Fill *fill, const Field *field, void *place, double value) {
     *(double *)place = value;
     return true;
   }
-  if (isfinite(value) && fabs(value) > (double)FLT_MAX) return fill_fail(fill, "%g is out of the range of float", value);
+  if (isfinite(value) && fabs(value) > (double)FLT_MAX)
+    return fill_fail(fill, "%g is out of the range of float", value);
   *(float *)place = (float)value;
   return true;
 }
@@ -230,16 +231,15 @@ bool fill_enum(Fill *fill, const Field *field, void *place, const char *name, si
   return fill_fail(fill, "%s has no value '%.100s' (did you mean '%s'?)", field->enumeration->name, name, nearest);
 }
 
-void fill_bool(void *place, bool value) {
-  *(protobuf_c_boolean *)place = value;
-}
+void fill_bool(void *place, bool value) { *(protobuf_c_boolean *)place = value; }
 
 /* -- Timestamps and durations -- */
 
 bool fill_instant(Fill *fill, const MessageType *type, ProtobufCMessage *message, Instant instant) {
   bool valid = type->kind == KIND_TIMESTAMP ? instant_is_timestamp(instant) : instant_is_duration(instant);
   if (!valid) {
-    return fill_fail(fill, "%" PRId64 " s and %d ns are out of the range of %s", instant.seconds, (int)instant.nanos, type->name);
+    return fill_fail(fill, "%" PRId64 " s and %d ns are out of the range of %s", instant.seconds, (int)instant.nanos,
+                     type->name);
   }
   *(int64_t *)fill_place(message, &type->fields[0]) = instant.seconds;
   *(int32_t *)fill_place(message, &type->fields[1]) = instant.nanos;
@@ -268,14 +268,16 @@ bool fill_instant_text(Fill *fill, const MessageType *type, ProtobufCMessage *me
 
 bool fill_finish(Fill *fill, const MessageType *type, ProtobufCMessage *message) {
   if (type->kind == KIND_TIMESTAMP || type->kind == KIND_DURATION) {
-    Instant instant = { *(int64_t *)fill_place(message, &type->fields[0]), *(int32_t *)fill_place(message, &type->fields[1]) };
+    Instant instant = { *(int64_t *)fill_place(message, &type->fields[0]),
+                        *(int32_t *)fill_place(message, &type->fields[1]) };
     return fill_instant(fill, type, message, instant);
   }
   if (!type->has_required) return true;
   for (uint16_t i = 0; i < type->field_count; i++) {
     const Field *field = &type->fields[i];
     if (!field->required) continue;
-    bool set = field->type == FIELD_MESSAGE ? *(void **)fill_place(message, field) != NULL : *quantifier(message, field) != 0;
+    bool set =
+        field->type == FIELD_MESSAGE ? *(void **)fill_place(message, field) != NULL : *quantifier(message, field) != 0;
     if (!set) return fill_fail(fill, "%s: the required field %s is not set", type->name, field->name);
   }
   return true;
@@ -310,7 +312,8 @@ bool fill_sort_map(Fill *fill, const Field *field, ProtobufCMessage **entries, s
   if (count < 2) return true;
   qsort(entries, count, sizeof *entries, compare_entries);
   for (size_t i = 1; i < count; i++) {
-    if (compare_entries(&entries[i - 1], &entries[i]) == 0) return fill_fail(fill, "a key of %s is there twice", field->name);
+    if (compare_entries(&entries[i - 1], &entries[i]) == 0)
+      return fill_fail(fill, "a key of %s is there twice", field->name);
   }
   return true;
 }

@@ -1,5 +1,5 @@
-/* Timestamps and durations as texts and numbers. Days are counted in the proleptic Gregorian calendar, in years that start in
- * March, so that the leap day is a year's last. */
+/* Timestamps and durations as texts and numbers. Days are counted in the proleptic Gregorian calendar, in years that
+ * start in March, so that the leap day is a year's last. */
 
 #include "instant.h"
 
@@ -12,7 +12,8 @@ static const int64_t first_second = -62135596800, last_second = 253402300799;
 static const int64_t longest_duration = 315576000000;
 
 bool instant_is_timestamp(Instant instant) {
-  return instant.seconds >= first_second && instant.seconds <= last_second && instant.nanos >= 0 && instant.nanos < BILLION;
+  return instant.seconds >= first_second && instant.seconds <= last_second && instant.nanos >= 0 &&
+         instant.nanos < BILLION;
 }
 
 bool instant_is_duration(Instant instant) {
@@ -93,8 +94,10 @@ static bool take_offset(Cursor *cursor, int *seconds) {
   int hours, minutes, sign = 1;
   *seconds = 0;
   if (take(cursor, 'Z')) return true;
-  if (take(cursor, '-')) sign = -1;
-  else if (!take(cursor, '+')) return false;
+  if (take(cursor, '-'))
+    sign = -1;
+  else if (!take(cursor, '+'))
+    return false;
   if (!take_digits(cursor, 2, &hours) || !take(cursor, ':') || !take_digits(cursor, 2, &minutes)) return false;
   *seconds = sign * (hours * 3600 + minutes * 60);
   return hours < 24 && minutes < 60;
@@ -103,10 +106,11 @@ static bool take_offset(Cursor *cursor, int *seconds) {
 bool instant_parse_timestamp(const char *text, size_t len, Instant *instant) {
   Cursor cursor = { text, text + len };
   int year, month, day, hour, minute, second, offset;
-  bool read = take_digits(&cursor, 4, &year) && take(&cursor, '-') && take_digits(&cursor, 2, &month) && take(&cursor, '-') &&
-              take_digits(&cursor, 2, &day) && take(&cursor, 'T') && take_digits(&cursor, 2, &hour) && take(&cursor, ':') &&
-              take_digits(&cursor, 2, &minute) && take(&cursor, ':') && take_digits(&cursor, 2, &second) &&
-              take_fraction(&cursor, &instant->nanos) && take_offset(&cursor, &offset) && cursor.at == cursor.end;
+  bool read = take_digits(&cursor, 4, &year) && take(&cursor, '-') && take_digits(&cursor, 2, &month) &&
+              take(&cursor, '-') && take_digits(&cursor, 2, &day) && take(&cursor, 'T') &&
+              take_digits(&cursor, 2, &hour) && take(&cursor, ':') && take_digits(&cursor, 2, &minute) &&
+              take(&cursor, ':') && take_digits(&cursor, 2, &second) && take_fraction(&cursor, &instant->nanos) &&
+              take_offset(&cursor, &offset) && cursor.at == cursor.end;
   if (!read || year < 1 || month < 1 || month > 12 || day < 1 || day > days_of_month(year, month)) return false;
   if (hour > 23 || minute > 59 || second > 59) return false;
   instant->seconds = days_since_1970(year, month, day) * DAY + hour * 3600 + minute * 60 + second - offset;
@@ -122,7 +126,8 @@ bool instant_parse_duration(const char *text, size_t len, Instant *instant) {
     if (++digits > 12) return false;
     instant->seconds = instant->seconds * 10 + (*cursor.at - '0');
   }
-  if (digits == 0 || !take_fraction(&cursor, &instant->nanos) || !take(&cursor, 's') || cursor.at != cursor.end) return false;
+  if (digits == 0 || !take_fraction(&cursor, &instant->nanos) || !take(&cursor, 's') || cursor.at != cursor.end)
+    return false;
   if (negative) *instant = (Instant){ -instant->seconds, -instant->nanos };
   return instant_is_duration(*instant);
 }
@@ -143,7 +148,8 @@ static char *put_fraction(char *at, int32_t nanos) {
 }
 
 size_t instant_format_timestamp(Instant instant, char text[INSTANT_TEXT]) {
-  int64_t days = (instant.seconds - first_second) / DAY + (first_second / DAY + DAYS_TO_1970); /* since March of year 0 */
+  int64_t days =
+      (instant.seconds - first_second) / DAY + (first_second / DAY + DAYS_TO_1970); /* since March of year 0 */
   int64_t rest = (instant.seconds - first_second) % DAY;
   int64_t era = days / ERA_DAYS, day_of_era = days % ERA_DAYS;
   int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;

@@ -21,8 +21,9 @@ bool instant_is_timestamp(Instant instant);
 /* 10,000 years either way; nanos of the seconds' sign. */
 bool instant_is_duration(Instant instant);
 
-/* From seconds with a fraction. From 2^23 s on a double has no exact nanoseconds, and the fraction is rounded to microseconds.
- * False for what is no number or out of the range of int64. The result may still be out of the type's range. */
+/* From seconds with a fraction. From 2^23 s on a double has no exact nanoseconds, and the fraction is rounded to
+ * microseconds. False for what is no number or out of the range of int64. The result may still be out of the type's
+ * range. */
 bool instant_from_seconds(double seconds, bool duration, Instant *instant);
 
 /* "1972-01-01T10:00:20.021Z", with Z or an offset; up to nine decimals. */

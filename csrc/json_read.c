@@ -1,5 +1,5 @@
-/* JSON to messages: jansson parses, then its tree fills protobuf-c structs by the rules of fill.h. What is filled points into the
- * tree, which lives until the message is packed. */
+/* JSON to messages: jansson parses, then its tree fills protobuf-c structs by the rules of fill.h. What is filled
+ * points into the tree, which lives until the message is packed. */
 
 #include "json_read.h"
 
@@ -8,7 +8,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
 
 static const char *kind_of(const json_t *value) {
   static const char *const names[] = { "object", "array", "string", "integer", "number", "true", "false", "null" };
@@ -74,9 +73,7 @@ static bool from_whole_number(Fill *fill, const Field *field, void *place, doubl
   return fill_fail(fill, "%.17g is out of range", number);
 }
 
-static bool is_unsigned64(const Field *field) {
-  return field->type == FIELD_UINT64 || field->type == FIELD_FIXED64;
-}
+static bool is_unsigned64(const Field *field) { return field->type == FIELD_UINT64 || field->type == FIELD_FIXED64; }
 
 static bool from_integer_text(Fill *fill, const Field *field, void *place, const char *text, size_t len) {
   bool integral;
@@ -98,7 +95,8 @@ static bool from_integer_text(Fill *fill, const Field *field, void *place, const
 }
 
 static bool from_integer(Fill *fill, const Field *field, void *place, const json_t *value) {
-  if (json_is_string(value)) return from_integer_text(fill, field, place, json_string_value(value), json_string_length(value));
+  if (json_is_string(value))
+    return from_integer_text(fill, field, place, json_string_value(value), json_string_length(value));
   if (json_is_real(value)) return from_whole_number(fill, field, place, json_real_value(value));
   if (!json_is_integer(value)) return fail_type(fill, "integer", value);
   json_int_t number = json_integer_value(value);
@@ -116,7 +114,8 @@ static bool from_number(Fill *fill, const Field *field, void *place, const json_
   if (strcmp(text, "NaN") == 0) return fill_number(fill, field, place, (double)NAN);
   if (strcmp(text, "Infinity") == 0) return fill_number(fill, field, place, (double)INFINITY);
   if (strcmp(text, "-Infinity") == 0) return fill_number(fill, field, place, -(double)INFINITY);
-  if (is_number_text(text, len, &integral) && parse_double(text, len, &number)) return fill_number(fill, field, place, number);
+  if (is_number_text(text, len, &integral) && parse_double(text, len, &number))
+    return fill_number(fill, field, place, number);
   return fill_fail(fill, "number expected, got '%.60s'", text);
 }
 
@@ -208,7 +207,8 @@ static bool from_key(Fill *fill, const Field *field, void *place, const char *ke
   return true;
 }
 
-static bool from_object_map(Fill *fill, const Field *field, ProtobufCMessage *message, const json_t *object, Step *step) {
+static bool from_object_map(Fill *fill, const Field *field, ProtobufCMessage *message, const json_t *object,
+                            Step *step) {
   if (!json_is_object(object)) return fail_type(fill, "object", object);
   const Field *key_field = &field->message->fields[0], *value_field = &field->message->fields[1];
   size_t count = json_object_size(object), n = 0;
@@ -268,7 +268,8 @@ static bool from_object(Fill *fill, const MessageType *type, ProtobufCMessage *m
   json_object_foreach((json_t *)object, key, value) {
     const Field *field = schema_field_by_json_name(type, key, strlen(key));
     if (field == NULL) return fill_fail_unknown_field(fill, type, key, strlen(key));
-    if (seen[field->index]) return fill_fail(fill, "%s is there twice, as %s and %s", field->name, field->name, field->json_name);
+    if (seen[field->index])
+      return fill_fail(fill, "%s is there twice, as %s and %s", field->name, field->name, field->json_name);
     seen[field->index] = true;
     if (!from_member(fill, field, message, value)) return false;
   }
@@ -308,9 +309,11 @@ static bool set_single(Fill *fill, const Field *field, ProtobufCMessage *message
 /* Field numbers of google.protobuf.Value. */
 static bool from_any_value(Fill *fill, const MessageType *type, ProtobufCMessage *message, const json_t *value) {
   enum { NULL_VALUE, NUMBER_VALUE, STRING_VALUE, BOOL_VALUE, STRUCT_VALUE, LIST_VALUE };
-  static const int members[] = { [JSON_OBJECT] = STRUCT_VALUE,  [JSON_ARRAY] = LIST_VALUE,  [JSON_STRING] = STRING_VALUE,
-                                 [JSON_INTEGER] = NUMBER_VALUE, [JSON_REAL] = NUMBER_VALUE, [JSON_TRUE] = BOOL_VALUE,
-                                 [JSON_FALSE] = BOOL_VALUE,     [JSON_NULL] = NULL_VALUE };
+  static const int members[] = {
+    [JSON_OBJECT] = STRUCT_VALUE,  [JSON_ARRAY] = LIST_VALUE,  [JSON_STRING] = STRING_VALUE,
+    [JSON_INTEGER] = NUMBER_VALUE, [JSON_REAL] = NUMBER_VALUE, [JSON_TRUE] = BOOL_VALUE,
+    [JSON_FALSE] = BOOL_VALUE,     [JSON_NULL] = NULL_VALUE
+  };
   const Field *field = &type->fields[members[json_typeof(value)]];
   if (!json_is_null(value)) return set_single(fill, field, message, value);
   *(int32_t *)fill_place(message, field) = 0;
@@ -353,8 +356,8 @@ static ProtobufCMessage *from_json(Fill *fill, const MessageType *type, const js
   return filled ? message : NULL;
 }
 
-const uint8_t *json_read_message(Scratch *scratch, Fill *fill, const MessageType *type, const char *text, size_t text_len,
-                                 size_t *len) {
+const uint8_t *json_read_message(Scratch *scratch, Fill *fill, const MessageType *type, const char *text,
+                                 size_t text_len, size_t *len) {
   json_error_t error;
   uint8_t *bytes = NULL;
   json_t *root = json_loadb(text, text_len, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
@@ -369,8 +372,10 @@ const uint8_t *json_read_message(Scratch *scratch, Fill *fill, const MessageType
   if (message != NULL) {
     *len = protobuf_c_message_get_packed_size(message);
     bytes = arena_alloc(&scratch->arena, *len + 1);
-    if (bytes != NULL) protobuf_c_message_pack(message, bytes);
-    else fill_fail_memory(fill);
+    if (bytes != NULL)
+      protobuf_c_message_pack(message, bytes);
+    else
+      fill_fail_memory(fill);
   }
   json_decref(root);
   return bytes;

@@ -11,11 +11,11 @@
 #define EACH_BYTE(value) (UINT64_C(0x0101010101010101) * (value))
 
 /* A high bit in each byte that is below `n` (which is at most 128), or over 127. */
-#define BELOW(word, n) ((word) - EACH_BYTE(n))
+#define BELOW(word, n)  ((word)-EACH_BYTE(n))
 #define EQUALS(word, c) (((word) ^ EACH_BYTE(c)) - EACH_BYTE(1))
 
-/* Characters of the leading run that stand in JSON as they are, in steps of eight. A byte may be taken for a special one because
- * of its lower neighbour, never the other way; the caller looks at it again. */
+/* Characters of the leading run that stand in JSON as they are, in steps of eight. A byte may be taken for a special
+ * one because of its lower neighbour, never the other way; the caller looks at it again. */
 static size_t plain_run(const char *text, size_t len) {
   size_t at = 0;
   while (len - at >= 8) {
@@ -28,8 +28,9 @@ static size_t plain_run(const char *text, size_t len) {
 }
 
 static void put_escaped(JsonText *json, unsigned char c) {
-  static const char *const short_forms[] = { ['\b'] = "\\b", ['\t'] = "\\t", ['\n'] = "\\n",  ['\f'] = "\\f",
-                                             ['\r'] = "\\r", ['"'] = "\\\"", ['\\'] = "\\\\" };
+  static const char *const short_forms[] = {
+    ['\b'] = "\\b", ['\t'] = "\\t", ['\n'] = "\\n", ['\f'] = "\\f", ['\r'] = "\\r", ['"'] = "\\\"", ['\\'] = "\\\\"
+  };
   if (short_forms[c] != NULL) {
     json_put(json, short_forms[c], 2);
     return;
@@ -47,8 +48,10 @@ static size_t put_character(JsonText *json, const char *text, size_t len) {
     return 1;
   }
   size_t size = utf8_character(text, len);
-  if (size > 0) json_put(json, text, size);
-  else json_put(json, "\xEF\xBF\xBD", 3);
+  if (size > 0)
+    json_put(json, text, size);
+  else
+    json_put(json, "\xEF\xBF\xBD", 3);
   return size > 0 ? size : 1;
 }
 
@@ -121,7 +124,8 @@ void json_put_base64(JsonText *json, const uint8_t *bytes, size_t len) {
   json_put(json, "\"", 1);
   for (size_t i = 0; i < len; i += 3) {
     size_t left = len - i;
-    uint32_t group = (uint32_t)bytes[i] << 16 | (left > 1 ? (uint32_t)bytes[i + 1] << 8 : 0) | (left > 2 ? bytes[i + 2] : 0);
+    uint32_t group =
+        (uint32_t)bytes[i] << 16 | (left > 1 ? (uint32_t)bytes[i + 1] << 8 : 0) | (left > 2 ? bytes[i + 2] : 0);
     char text[4] = { digits[group >> 18], digits[group >> 12 & 63], '=', '=' };
     if (left > 1) text[2] = digits[group >> 6 & 63];
     if (left > 2) text[3] = digits[group & 63];

@@ -1,5 +1,5 @@
-/* JSON as text: strings, numbers, braces and indentation, into a scratch's text. What is written first in a container and what is
- * not, the writer knows. No Lua; running out of memory is remembered and everything after it ignored. */
+/* JSON as text: strings, numbers, braces and indentation, into a scratch's text. What is written first in a container
+ * and what is not, the writer knows. No Lua; running out of memory is remembered and everything after it ignored. */
 
 #ifndef WGTWO_JSON_TEXT_H
 #define WGTWO_JSON_TEXT_H

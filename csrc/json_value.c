@@ -1,5 +1,5 @@
-/* JSON of plain Lua values. Reading: jansson's tree, held by a userdata while tables are made of it. Writing: the text side of
- * json_text.h, objects in the order of their keys. */
+/* JSON of plain Lua values. Reading: jansson's tree, held by a userdata while tables are made of it. Writing: the text
+ * side of json_text.h, objects in the order of their keys. */
 
 #include "json_value.h"
 
@@ -198,8 +198,10 @@ static void write_table(lua_State *L, JsonText *json, int index) {
   luaL_checkstack(L, 6, "JSON: nested too deep");
   if (json->level >= MAX_DEPTH) luaL_error(L, "JSON: nested more than %d deep, or a table in itself", (int)MAX_DEPTH);
   lua_Integer count = sequence_length(L, index);
-  if (count > 0 || (count == 0 && is_marked_array(L, index))) write_array(L, json, index, count);
-  else write_object(L, json, index);
+  if (count > 0 || (count == 0 && is_marked_array(L, index)))
+    write_array(L, json, index, count);
+  else
+    write_object(L, json, index);
 }
 
 static void write_string(lua_State *L, JsonText *json, int index) {
@@ -211,9 +213,12 @@ static void write_string(lua_State *L, JsonText *json, int index) {
 
 static void write_other(lua_State *L, JsonText *json, int index) {
   const Message *message = message_test(L, index);
-  if (message != NULL) json_write_message(json, message->type, message->bytes, message->len, false);
-  else if (lua_type(L, index) == LUA_TLIGHTUSERDATA && lua_touserdata(L, index) == NULL) json_put(json, "null", 4);
-  else luaL_error(L, "JSON: a %s has no form in it", luaL_typename(L, index));
+  if (message != NULL)
+    json_write_message(json, message->type, message->bytes, message->len, false);
+  else if (lua_type(L, index) == LUA_TLIGHTUSERDATA && lua_touserdata(L, index) == NULL)
+    json_put(json, "null", 4);
+  else
+    luaL_error(L, "JSON: a %s has no form in it", luaL_typename(L, index));
 }
 
 static void write_value(lua_State *L, JsonText *json, int index) {
@@ -221,12 +226,16 @@ static void write_value(lua_State *L, JsonText *json, int index) {
   switch (lua_type(L, index)) {
   case LUA_TNIL: json_put(json, "null", 4); break;
   case LUA_TBOOLEAN:
-    if (lua_toboolean(L, index)) json_put(json, "true", 4);
-    else json_put(json, "false", 5);
+    if (lua_toboolean(L, index))
+      json_put(json, "true", 4);
+    else
+      json_put(json, "false", 5);
     break;
   case LUA_TNUMBER:
-    if (lua_isinteger(L, index)) json_put_integer(json, lua_tointeger(L, index));
-    else if (!json_put_double(json, lua_tonumber(L, index))) luaL_error(L, "JSON: %f has no form in it", lua_tonumber(L, index));
+    if (lua_isinteger(L, index))
+      json_put_integer(json, lua_tointeger(L, index));
+    else if (!json_put_double(json, lua_tonumber(L, index)))
+      luaL_error(L, "JSON: %f has no form in it", lua_tonumber(L, index));
     break;
   case LUA_TSTRING: write_string(L, json, index); break;
   case LUA_TTABLE: write_table(L, json, index); break;

@@ -18,9 +18,7 @@ typedef struct Writer {
 
 static void write_message(Writer *w, const MessageType *type, const uint8_t *bytes, size_t len);
 
-static void put_text(Writer *w, const char *text) {
-  json_put(w->json, text, strlen(text));
-}
+static void put_text(Writer *w, const char *text) { json_put(w->json, text, strlen(text)); }
 
 /* -- Scalars -- */
 
@@ -37,8 +35,10 @@ static void write_enum(Writer *w, const EnumType *type, int32_t number) {
     return;
   }
   const EnumValue *value = schema_enum_value(type, number);
-  if (value != NULL) json_put_string(w->json, value->name, value->name_len);
-  else json_put_integer(w->json, number);
+  if (value != NULL)
+    json_put_string(w->json, value->name, value->name_len);
+  else
+    json_put_integer(w->json, number);
 }
 
 /* Any value but a message. `quoted`: as the key of a map, where everything is a string. */
@@ -60,16 +60,22 @@ static void write_scalar(Writer *w, const Field *field, const WireField *value, 
   default: break;
   }
   if (wide || quoted) json_put(json, "\"", 1);
-  if (field->type == FIELD_BOOL) put_text(w, !missing && read_bool(value) ? "true" : "false");
-  else if (missing) json_put(json, "0", 1);
-  else if (field->type == FIELD_UINT64 || field->type == FIELD_FIXED64) json_put_unsigned(json, (uint64_t)read_integer(field, value));
-  else json_put_integer(json, read_integer(field, value));
+  if (field->type == FIELD_BOOL)
+    put_text(w, !missing && read_bool(value) ? "true" : "false");
+  else if (missing)
+    json_put(json, "0", 1);
+  else if (field->type == FIELD_UINT64 || field->type == FIELD_FIXED64)
+    json_put_unsigned(json, (uint64_t)read_integer(field, value));
+  else
+    json_put_integer(json, read_integer(field, value));
   if (wide || quoted) json_put(json, "\"", 1);
 }
 
 static void write_value(Writer *w, const Field *field, const WireField *value) {
-  if (field->type == FIELD_MESSAGE) write_message(w, field->message, value->data, value->len);
-  else write_scalar(w, field, value, false);
+  if (field->type == FIELD_MESSAGE)
+    write_message(w, field->message, value->data, value->len);
+  else
+    write_scalar(w, field, value, false);
 }
 
 /* -- Lists and maps -- */
@@ -175,8 +181,10 @@ static void write_mask(Writer *w, const MessageType *type, const uint8_t *bytes,
   size_t mask_len = out->len - start - 1;
   char *mask = arena_copy(&out->arena, out->text + start + 1, mask_len);
   out->len = start;
-  if (mask != NULL) json_put_string(w->json, mask, mask_len);
-  else w->json->failed = true;
+  if (mask != NULL)
+    json_put_string(w->json, mask, mask_len);
+  else
+    w->json->failed = true;
 }
 
 static bool write_instant(Writer *w, const MessageType *type, const uint8_t *bytes, size_t len) {
@@ -194,7 +202,8 @@ static bool write_instant(Writer *w, const MessageType *type, const uint8_t *byt
   return true;
 }
 
-/* The one field of a wrapper, or the member of a Value. Nothing set is the zero of the one and the null of the other. */
+/* The one field of a wrapper, or the member of a Value. Nothing set is the zero of the one and the null of the other.
+ */
 static void write_single(Writer *w, const MessageType *type, const uint8_t *bytes, size_t len) {
   const Field *field = &type->fields[0];
   if (type->kind == KIND_VALUE) field = read_oneof(type, bytes, len, type->fields[0].oneof);
@@ -204,7 +213,8 @@ static void write_single(Writer *w, const MessageType *type, const uint8_t *byte
   }
   WireField value;
   uint32_t count;
-  if (!read_field(type, bytes, len, field, &value, &count)) value = (WireField){ field->number, WIRE_MISSING, bytes, 0 };
+  if (!read_field(type, bytes, len, field, &value, &count))
+    value = (WireField){ field->number, WIRE_MISSING, bytes, 0 };
   write_value(w, field, &value);
 }
 
@@ -231,12 +241,16 @@ static bool is_written(const Field *field, const Slot *slot, const uint8_t *end)
 }
 
 static void write_field(Writer *w, const Field *field, Slot *slot, const uint8_t *bytes, size_t len) {
-  if (w->proto_names) json_put_key(w->json, field->proto_key, field->proto_key_len);
-  else json_put_key(w->json, field->json_key, field->json_key_len);
+  if (w->proto_names)
+    json_put_key(w->json, field->proto_key, field->proto_key_len);
+  else
+    json_put_key(w->json, field->json_key, field->json_key_len);
   if (field->repeated) {
     size_t rest = (size_t)(bytes + len - slot->first);
-    if (field->map) write_map(w, field, slot->first, rest);
-    else write_list(w, field, slot->first, rest);
+    if (field->map)
+      write_map(w, field, slot->first, rest);
+    else
+      write_list(w, field, slot->first, rest);
     return;
   }
   if (field->type == FIELD_MESSAGE && !read_submessage(bytes, len, slot->count, &slot->last, &w->json->out->arena)) {

@@ -1,7 +1,8 @@
 /* The message userdata of message.h: its fields by name, and the functions of wgtwo.core about messages.
  *
- * The metatable is an upvalue of the metamethods, for views to get it quickly. A message is told by its mark, an address of this file
- * at its start, which is quicker than comparing metatables. Every stack effect is +1 (the result) unless said. */
+ * The metatable is an upvalue of the metamethods, for views to get it quickly. A message is told by its mark, an
+ * address of this file at its start, which is quicker than comparing metatables. Every stack effect is +1 (the result)
+ * unless said. */
 
 #include "message.h"
 
@@ -14,9 +15,7 @@
 /* Its address is the registry's key of the metatable, and the mark of messages. */
 static const char metatable_key;
 
-static inline bool is_root(const Message *message) {
-  return message->bytes == (const uint8_t *)(message + 1);
-}
+static inline bool is_root(const Message *message) { return message->bytes == (const uint8_t *)(message + 1); }
 
 /* -- Making messages -- */
 
@@ -44,7 +43,8 @@ const char *message_check(lua_State *L, int index) {
     message->len = message->size;
     return NULL;
   }
-  return lua_pushfstring(L, "%s: %I bytes are no valid message: %s", message->type->name, (LUAI_UACINT)message->size, reason);
+  return lua_pushfstring(L, "%s: %I bytes are no valid message: %s", message->type->name, (LUAI_UACINT)message->size,
+                         reason);
 }
 
 /* A view of bytes inside of the root that the message at `owner` is, or has. */
@@ -54,8 +54,10 @@ static void push_view(lua_State *L, int owner, const MessageType *type, const ui
   view->type = type;
   view->bytes = bytes;
   view->len = view->size = len;
-  if (is_root(lua_touserdata(L, owner))) lua_pushvalue(L, owner);
-  else lua_getiuservalue(L, owner, 1);
+  if (is_root(lua_touserdata(L, owner)))
+    lua_pushvalue(L, owner);
+  else
+    lua_getiuservalue(L, owner, 1);
   lua_setiuservalue(L, -2, 1);
 }
 
@@ -76,8 +78,8 @@ const Message *message_check_arg(lua_State *L, int arg) {
 /* -- Fields -- */
 
 /* A submessage, with what it takes to find all its occurrences again. The metatable of views is at `metatable`. */
-static void push_submessage(lua_State *L, int owner, int metatable, const MessageType *type, const WireField *value, uint32_t count,
-                            const uint8_t *container, size_t container_len) {
+static void push_submessage(lua_State *L, int owner, int metatable, const MessageType *type, const WireField *value,
+                            uint32_t count, const uint8_t *container, size_t container_len) {
   size_t len = value->len;
   if (count > 1) len = read_joined(container, container_len, value->number, NULL);
   if (count > 1) {
@@ -102,8 +104,10 @@ static void push_list(lua_State *L, int owner, int metatable, const Message *mes
   WireField element;
   lua_createtable(L, (int)read_count(field, message->bytes, message->len), 0);
   for (lua_Integer i = 1; read_element(&reader, &element); i++) {
-    if (field->type != FIELD_MESSAGE) push_scalar(L, field, &element);
-    else push_submessage(L, owner, metatable, field->message, &element, 1, NULL, 0);
+    if (field->type != FIELD_MESSAGE)
+      push_scalar(L, field, &element);
+    else
+      push_submessage(L, owner, metatable, field->message, &element, 1, NULL, 0);
     lua_rawseti(L, -2, i);
   }
 }
@@ -116,8 +120,10 @@ static void push_map(lua_State *L, int owner, int metatable, const Message *mess
   while (read_element(&reader, &element)) {
     MapEntry entry = read_entry(field->message, &element);
     push_scalar(L, key, &entry.key);
-    if (value->type != FIELD_MESSAGE) push_scalar(L, value, &entry.value);
-    else push_submessage(L, owner, metatable, value->message, &entry.value, entry.value_count, element.data, element.len);
+    if (value->type != FIELD_MESSAGE)
+      push_scalar(L, value, &entry.value);
+    else
+      push_submessage(L, owner, metatable, value->message, &entry.value, entry.value_count, element.data, element.len);
     lua_rawset(L, -3);
   }
 }
@@ -130,8 +136,10 @@ static void push_field(lua_State *L, int owner, int metatable, const Message *me
   } else if (field->repeated) {
     push_list(L, owner, metatable, message, field);
   } else if (!read_field(message->type, message->bytes, message->len, field, &value, &count)) {
-    if (field->oneof != NULL) lua_pushnil(L);
-    else push_default(L, field);
+    if (field->oneof != NULL)
+      lua_pushnil(L);
+    else
+      push_default(L, field);
   } else if (field->type != FIELD_MESSAGE) {
     push_scalar(L, field, &value);
   } else {
@@ -145,7 +153,8 @@ static int raise_unknown_field(lua_State *L, const MessageType *type, int key) {
   }
   size_t len;
   const char *name = lua_tolstring(L, key, &len);
-  return luaL_error(L, "%s has no field '%s'%s", type->name, name, push_suggestion(L, schema_nearest_field(type, name, len)));
+  return luaL_error(L, "%s has no field '%s'%s", type->name, name,
+                    push_suggestion(L, schema_nearest_field(type, name, len)));
 }
 
 static const Field *check_field(lua_State *L, const MessageType *type, int key) {
@@ -175,7 +184,8 @@ static int message_index(lua_State *L) {
 }
 
 static int message_newindex(lua_State *L) {
-  return luaL_error(L, "%s: a message cannot be changed; make a table of it with totable", message_check_arg(L, 1)->type->name);
+  return luaL_error(L, "%s: a message cannot be changed; make a table of it with totable",
+                    message_check_arg(L, 1)->type->name);
 }
 
 static int message_tostring(lua_State *L) {
@@ -257,8 +267,10 @@ static int core_which(lua_State *L) {
   const Oneof *oneof = schema_oneof(message->type, name, len);
   if (oneof == NULL) return raise_unknown_oneof(L, message->type, name);
   const Field *member = read_oneof(message->type, message->bytes, message->len, oneof);
-  if (member != NULL) lua_pushlstring(L, member->name, member->name_len);
-  else lua_pushnil(L);
+  if (member != NULL)
+    lua_pushlstring(L, member->name, member->name_len);
+  else
+    lua_pushnil(L);
   return 1;
 }
 
@@ -290,10 +302,9 @@ static const luaL_Reg metamethods[] = {
 };
 
 static const luaL_Reg functions[] = {
-  { "decode", core_decode }, { "has", core_has },
-  { "which", core_which },   { "typename", core_typename },
-  { "bytes", core_bytes },   { "is_message", core_is_message },
-  { "type", core_type },     { NULL, NULL },
+  { "decode", core_decode },     { "has", core_has },     { "which", core_which },
+  { "typename", core_typename }, { "bytes", core_bytes }, { "is_message", core_is_message },
+  { "type", core_type },         { NULL, NULL },
 };
 
 void message_register(lua_State *L) {

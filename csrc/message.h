@@ -1,8 +1,8 @@
 /* Received messages, read lazily.
  *
- * A message is one userdata that holds its bytes, without __gc. It is checked once (wire_check); after that a field is found by
- * scanning when it is asked for. A submessage is a view: a userdata that points into its root and keeps it alive through its
- * one user value. Lua thread only. */
+ * A message is one userdata that holds its bytes, without __gc. It is checked once (wire_check); after that a field is
+ * found by scanning when it is asked for. A submessage is a view: a userdata that points into its root and keeps it
+ * alive through its one user value. Lua thread only. */
 
 #ifndef WGTWO_MESSAGE_H
 #define WGTWO_MESSAGE_H
@@ -24,8 +24,8 @@ typedef struct Message {
 /* Pushes a message of `len` bytes and returns the buffer to fill. It reads as empty until message_check has passed. */
 uint8_t *message_new(lua_State *L, const MessageType *type, size_t len);
 
-/* Checks the message at `index` (made by message_new, filled). NULL when it is well formed, and nothing is pushed; else the reason,
- * naming type and byte count: the text is pushed and lives as long as it stays on the stack. */
+/* Checks the message at `index` (made by message_new, filled). NULL when it is well formed, and nothing is pushed; else
+ * the reason, naming type and byte count: the text is pushed and lives as long as it stays on the stack. */
 const char *message_check(lua_State *L, int index);
 
 /* The message at `index`, or NULL when the value is something else. */

@@ -4,8 +4,10 @@
 
 static void push_enum(lua_State *L, const EnumType *type, int32_t number) {
   const EnumValue *value = schema_enum_value(type, number);
-  if (value != NULL) lua_pushlstring(L, value->name, value->name_len);
-  else lua_pushinteger(L, number);
+  if (value != NULL)
+    lua_pushlstring(L, value->name, value->name_len);
+  else
+    lua_pushinteger(L, number);
 }
 
 void push_scalar(lua_State *L, const Field *field, const WireField *value) {

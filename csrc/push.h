@@ -1,4 +1,5 @@
-/* Values on the wire as Lua values: what message.c gives for one field and totable.c for all of them. Lua thread only. */
+/* Values on the wire as Lua values: what message.c gives for one field and totable.c for all of them. Lua thread only.
+ */
 
 #ifndef WGTWO_PUSH_H
 #define WGTWO_PUSH_H

@@ -52,8 +52,10 @@ bool read_element(ListReader *reader, WireField *element) {
       element->number = field->number;
       element->wire_type = field->wire_type;
       element->data = start;
-      if (field->wire_type == WIRE_VARINT) wire_take_varint(&reader->packed);
-      else reader->packed += field->wire_type == WIRE_64BIT ? 8 : 4;
+      if (field->wire_type == WIRE_VARINT)
+        wire_take_varint(&reader->packed);
+      else
+        reader->packed += field->wire_type == WIRE_64BIT ? 8 : 4;
       element->len = (size_t)(reader->packed - start);
       return true;
     }
@@ -83,7 +85,8 @@ uint32_t read_count(const Field *field, const uint8_t *bytes, size_t len) {
   return count;
 }
 
-static uint32_t take_entry_field(const MessageType *entry_type, const WireField *entry, const Field *field, WireField *value) {
+static uint32_t take_entry_field(const MessageType *entry_type, const WireField *entry, const Field *field,
+                                 WireField *value) {
   uint32_t count;
   if (read_field(entry_type, entry->data, entry->len, field, value, &count)) return count;
   *value = (WireField){ field->number, WIRE_MISSING, entry->data, 0 };

@@ -1,8 +1,9 @@
-/* Reading fields of checked bytes, without Lua: the last value of a field, the elements of a list, the entries of a map, or an
- * index of everything that is set. Any thread.
+/* Reading fields of checked bytes, without Lua: the last value of a field, the elements of a list, the entries of a
+ * map, or an index of everything that is set. Any thread.
  *
- * Rules as protobuf-c's unpack has them: the last scalar wins; of a oneof the last member wins, whole; a singular submessage outside
- * of a oneof that occurs several times is the concatenation of its bytes; a list may be packed, unpacked, or both in turn. */
+ * Rules as protobuf-c's unpack has them: the last scalar wins; of a oneof the last member wins, whole; a singular
+ * submessage outside of a oneof that occurs several times is the concatenation of its bytes; a list may be packed,
+ * unpacked, or both in turn. */
 
 #ifndef WGTWO_READ_H
 #define WGTWO_READ_H
@@ -12,11 +13,13 @@
 #include "schema.h"
 #include "wire.h"
 
-/* The last value of a singular field. False when it is not set. `count` is how often it occurs (of a oneof member: 1). */
+/* The last value of a singular field. False when it is not set. `count` is how often it occurs (of a oneof member: 1).
+ */
 bool read_field(const MessageType *type, const uint8_t *bytes, size_t len, const Field *field, WireField *found,
                 uint32_t *count);
 
-/* The bytes of all occurrences of a submessage, one behind the other, into `out` (NULL: only the size). Returns the size. */
+/* The bytes of all occurrences of a submessage, one behind the other, into `out` (NULL: only the size). Returns the
+ * size. */
 size_t read_joined(const uint8_t *bytes, size_t len, uint32_t number, uint8_t *out);
 
 /* The field of the oneof that is set; NULL when none is. */
@@ -43,8 +46,8 @@ typedef struct MapEntry {
 } MapEntry;
 MapEntry read_entry(const MessageType *entry_type, const WireField *entry);
 
-/* A submessage that occurs `count` times in a container, as one run of bytes: where it stands, or joined in the arena. False when
- * there is no memory. */
+/* A submessage that occurs `count` times in a container, as one run of bytes: where it stands, or joined in the arena.
+ * False when there is no memory. */
 bool read_submessage(const uint8_t *container, size_t container_len, uint32_t count, WireField *value, Arena *arena);
 
 /* What is set in a message, found in one pass; one slot a field, by Field.index. */

@@ -1,8 +1,8 @@
 /* Schemas and types in Lua.
  *
- * A schema userdata owns its Schema and stands in the registry, so that it lives as long as the state: messages and types point
- * into it without holding it. Its user values: the bytes of its set, and the documentation once somebody asked. A type has one
- * handle, found in the registry's table of handles by the type's address. */
+ * A schema userdata owns its Schema and stands in the registry, so that it lives as long as the state: messages and
+ * types point into it without holding it. Its user values: the bytes of its set, and the documentation once somebody
+ * asked. A type has one handle, found in the registry's table of handles by the type's address. */
 
 #include "schema.h"
 
@@ -109,8 +109,10 @@ static int schema_type(lua_State *L) {
   size_t len;
   const char *name = luaL_checklstring(L, 2, &len);
   const MessageType *type = schema_message(schema, name, len);
-  if (type != NULL) schema_push_type(L, type);
-  else lua_pushnil(L);
+  if (type != NULL)
+    schema_push_type(L, type);
+  else
+    lua_pushnil(L);
   return 1;
 }
 
@@ -186,9 +188,12 @@ static int schema_tostring(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-  { "type", schema_type },       { "types", schema_types },
-  { "enums", schema_enums },     { "methods", schema_methods },
-  { "describe", schema_describe_name }, { "documentation", schema_documentation },
+  { "type", schema_type },
+  { "types", schema_types },
+  { "enums", schema_enums },
+  { "methods", schema_methods },
+  { "describe", schema_describe_name },
+  { "documentation", schema_documentation },
   { NULL, NULL },
 };
 

@@ -1,8 +1,9 @@
 /* The schema: what a FileDescriptorSet says, as an index for reading and writing messages.
  *
  * A Schema owns every type below it, in one arena, and never changes once built: any thread may read it. In Lua it is a
- * userdata that the registry holds until the state closes, so a MessageType pointer is good for as long as the state is.
- * Each MessageType carries a protobuf-c descriptor built at run time; protobuf-c packs (and in the tests unpacks) with it. */
+ * userdata that the registry holds until the state closes, so a MessageType pointer is good for as long as the state
+ * is. Each MessageType carries a protobuf-c descriptor built at run time; protobuf-c packs (and in the tests unpacks)
+ * with it. */
 
 #ifndef WGTWO_SCHEMA_H
 #define WGTWO_SCHEMA_H
@@ -48,7 +49,8 @@ typedef enum FieldType {
   FIELD_SINT64 = 18
 } FieldType;
 
-/* Message types that Lua or JSON treat in a way of their own. A type has its kind only when its fields are the known ones. */
+/* Message types that Lua or JSON treat in a way of their own. A type has its kind only when its fields are the known
+ * ones. */
 typedef enum MessageKind {
   KIND_PLAIN,
   KIND_TIMESTAMP,
@@ -70,13 +72,13 @@ struct Field {
   bool map;          /* repeated map entries; the entry's type is `message` */
   bool required;     /* proto2 */
   bool packed;
-  bool presence;      /* a value equal to the default is still sent: optional, oneof members, proto2, map entries */
+  bool presence; /* a value equal to the default is still sent: optional, oneof members, proto2, map entries */
   bool proto3_optional;
-  uint16_t index;     /* in MessageType.fields and in the descriptor's */
-  uint32_t offset;    /* in the protobuf-c struct */
-  uint32_t quantifier; /* has-flag, count, or oneof case in the protobuf-c struct; 0: none */
-  const Oneof *oneof; /* NULL outside of a oneof; the hidden one of a proto3 `optional` is left out */
-  const MessageType *message; /* FIELD_MESSAGE */
+  uint16_t index;              /* in MessageType.fields and in the descriptor's */
+  uint32_t offset;             /* in the protobuf-c struct */
+  uint32_t quantifier;         /* has-flag, count, or oneof case in the protobuf-c struct; 0: none */
+  const Oneof *oneof;          /* NULL outside of a oneof; the hidden one of a proto3 `optional` is left out */
+  const MessageType *message;  /* FIELD_MESSAGE */
   const EnumType *enumeration; /* FIELD_ENUM */
   const char *json_name;
   uint32_t json_name_len;
@@ -101,8 +103,8 @@ struct Oneof {
   uint32_t case_offset;
 };
 
-/* Names to fields: open addressing, a power of two of places, at most half of them taken. A place keeps both ends of the name, so
- * that names of up to 16 characters, which most are, compare without a look at the text. */
+/* Names to fields: open addressing, a power of two of places, at most half of them taken. A place keeps both ends of
+ * the name, so that names of up to 16 characters, which most are, compare without a look at the text. */
 typedef struct NamePlace {
   uint64_t head, tail;
   const char *name;
@@ -121,8 +123,8 @@ struct MessageType {
   const char *name; /* full, without a leading dot */
   const char *file;
   uint16_t field_count;
-  uint16_t oneof_count; /* without the hidden ones */
-  const Field *fields; /* by number */
+  uint16_t oneof_count;    /* without the hidden ones */
+  const Field *fields;     /* by number */
   const Field **by_number; /* fields with numbers below `direct`; NULL where there is none */
   uint32_t direct;
   const Field **declared; /* in the order of the .proto file */
@@ -149,7 +151,7 @@ struct EnumType {
   const EnumValue **by_number; /* sorted; of aliases the first declared */
   uint32_t number_count;
   const EnumValue **by_name; /* sorted by name */
-  bool null_value; /* google.protobuf.NullValue */
+  bool null_value;           /* google.protobuf.NullValue */
 };
 
 struct Method {
@@ -185,12 +187,13 @@ struct Schema {
 
 #define SCHEMA_ERROR_SIZE 256
 
-/* Builds a schema from a serialised FileDescriptorSet. Returns NULL with the reason in `error` (one line). The bytes are not
- * needed afterwards. Release with schema_free. */
+/* Builds a schema from a serialised FileDescriptorSet. Returns NULL with the reason in `error` (one line). The bytes
+ * are not needed afterwards. Release with schema_free. */
 Schema *schema_build(const uint8_t *set, size_t len, char error[SCHEMA_ERROR_SIZE]);
 void schema_free(Schema *schema);
 
-/* By full name, without a leading dot; NULL when there is none. A method is "pkg.Service/Method" or "pkg.Service.Method". */
+/* By full name, without a leading dot; NULL when there is none. A method is "pkg.Service/Method" or
+ * "pkg.Service.Method". */
 const MessageType *schema_message(const Schema *schema, const char *name, size_t len);
 const EnumType *schema_enum(const Schema *schema, const char *name, size_t len);
 const Service *schema_service(const Schema *schema, const char *name, size_t len);

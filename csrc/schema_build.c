@@ -1,8 +1,8 @@
 /* From a FileDescriptorSet to a Schema.
  *
- * Two passes over the files: the first names every message, enum and service, so that the second may link fields and methods to
- * them in any order. The set comes from outside: whatever it says, the result is a schema or a reason, and what nests without
- * bound is counted before protobuf-c, which recurses, gets it. */
+ * Two passes over the files: the first names every message, enum and service, so that the second may link fields and
+ * methods to them in any order. The set comes from outside: whatever it says, the result is a schema or a reason, and
+ * what nests without bound is counted before protobuf-c, which recurses, gets it. */
 
 #include "schema_build.h"
 
@@ -16,7 +16,7 @@
 enum {
   MAX_SET_SIZE = 32 << 20,
   MAX_TYPE_NESTING = 32,
-  FILE_OF_SET = 1,       /* field numbers of descriptor.proto */
+  FILE_OF_SET = 1, /* field numbers of descriptor.proto */
   MESSAGE_OF_FILE = 4,
   SOURCE_INFO_OF_FILE = 9,
   MESSAGE_OF_MESSAGE = 3,
@@ -48,9 +48,7 @@ const char *build_text(Builder *b, const char *text, size_t len) {
   return copy;
 }
 
-static bool is_letter(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-}
+static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 
 static bool is_identifier(const char *name, size_t len) {
   if (len == 0 || !is_letter(name[0])) return false;
@@ -225,8 +223,8 @@ static bool link_method(Builder *b, Method *method, const MethodProto *proto, co
   method->client_streaming = proto->client_streaming;
   method->server_streaming = proto->server_streaming;
   return (method->input = method_type(b, proto->input_type, dotted)) != NULL &&
-         (method->output = method_type(b, proto->output_type, dotted)) != NULL && build_method_options(b, method, proto) &&
-         add_symbol(b, SYMBOL_METHOD, dotted, method);
+         (method->output = method_type(b, proto->output_type, dotted)) != NULL &&
+         build_method_options(b, method, proto) && add_symbol(b, SYMBOL_METHOD, dotted, method);
 }
 
 static bool link_service(Builder *b, const ServiceProto *proto, const char *package, const char *file) {
@@ -258,9 +256,7 @@ static bool link_file(Builder *b, const FileProto *proto) {
 
 /* -- Files -- */
 
-static void *scratch_alloc(void *arena, size_t size) {
-  return arena_alloc(arena, size);
-}
+static void *scratch_alloc(void *arena, size_t size) { return arena_alloc(arena, size); }
 
 static void scratch_free(void *arena, void *piece) {
   (void)arena;
@@ -278,7 +274,8 @@ static bool check_type_nesting(const uint8_t *at, size_t len, unsigned depth) {
   return true;
 }
 
-/* One file of the set, unpacked into `scratch` without its source information, which is the larger half of a set that has it. */
+/* One file of the set, unpacked into `scratch` without its source information, which is the larger half of a set that
+ * has it. */
 static FileProto *unpack_file(Builder *b, Arena *scratch, const uint8_t *at, size_t len) {
   uint8_t *kept = arena_alloc(scratch, len);
   if (kept == NULL) return build_fail(b, "not enough memory"), NULL;
@@ -288,7 +285,8 @@ static FileProto *unpack_file(Builder *b, Arena *scratch, const uint8_t *at, siz
   while (at < end) {
     const uint8_t *start = at;
     if (!wire_read(&at, end, &field)) return build_fail(b, "not a FileDescriptorSet"), NULL;
-    if (field.number == MESSAGE_OF_FILE && field.wire_type == WIRE_BYTES && !check_type_nesting(field.data, field.len, 1)) {
+    if (field.number == MESSAGE_OF_FILE && field.wire_type == WIRE_BYTES &&
+        !check_type_nesting(field.data, field.len, 1)) {
       return build_fail(b, "messages are defined inside each other more than %d deep", MAX_TYPE_NESTING), NULL;
     }
     if (field.number == SOURCE_INFO_OF_FILE) continue;

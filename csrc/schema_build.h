@@ -15,7 +15,7 @@ typedef Google__Protobuf__MethodDescriptorProto MethodProto;
 
 typedef struct Builder {
   Schema *schema;
-  char *error; /* SCHEMA_ERROR_SIZE bytes, filled by build_fail */
+  char *error;           /* SCHEMA_ERROR_SIZE bytes, filled by build_fail */
   uint32_t next_message; /* the second pass meets messages in the order of the first */
 } Builder;
 

@@ -4,9 +4,9 @@
 
 #include <lauxlib.h>
 
-static const char *const type_names[] = { NULL,     "double", "float",   "int64",    "uint64",   "int32",    "fixed64",
-                                          "fixed32", "bool",   "string",  NULL,       "message",  "bytes",    "uint32",
-                                          "enum",   "sfixed32", "sfixed64", "sint32", "sint64" };
+static const char *const type_names[] = { NULL,      "double",   "float",    "int64",  "uint64",  "int32", "fixed64",
+                                          "fixed32", "bool",     "string",   NULL,     "message", "bytes", "uint32",
+                                          "enum",    "sfixed32", "sfixed64", "sint32", "sint64" };
 
 static void set_text(lua_State *L, const char *key, const char *text) {
   if (text == NULL) return;
@@ -134,6 +134,8 @@ void schema_describe(lua_State *L, const Schema *schema, const char *name, size_
     return;
   }
   const Method *method = schema_method(schema, name, len);
-  if (method != NULL) schema_describe_method(L, method);
-  else lua_pushnil(L);
+  if (method != NULL)
+    schema_describe_method(L, method);
+  else
+    lua_pushnil(L);
 }

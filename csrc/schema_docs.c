@@ -1,7 +1,8 @@
 /* Documentation: the comments in front of each definition, out of the set's source information.
  *
- * Source information names a definition by a path of numbers through descriptor.proto (4, 0, 2, 1: first message, second field).
- * The set was read without it when the schema was built, so that building stays quick; here only the files' comments are read. */
+ * Source information names a definition by a path of numbers through descriptor.proto (4, 0, 2, 1: first message,
+ * second field). The set was read without it when the schema was built, so that building stays quick; here only the
+ * files' comments are read. */
 
 #include <lauxlib.h>
 #include <string.h>
@@ -26,18 +27,14 @@ enum {
   SERVICE_METHOD = 2
 };
 
-static void *piece_alloc(void *arena, size_t size) {
-  return arena_alloc(arena, size);
-}
+static void *piece_alloc(void *arena, size_t size) { return arena_alloc(arena, size); }
 
 static void piece_free(void *arena, void *piece) {
   (void)arena;
   (void)piece;
 }
 
-static const char *or_empty(const char *name) {
-  return name != NULL ? name : "";
-}
+static const char *or_empty(const char *name) { return name != NULL ? name : ""; }
 
 /* The last part of a name below an enum. */
 static const char *enum_child(const EnumProto *proto, const int32_t *path, size_t n) {
@@ -45,7 +42,8 @@ static const char *enum_child(const EnumProto *proto, const int32_t *path, size_
   return or_empty(proto->value[path[1]]->name);
 }
 
-/* Appends ".name" of each step of a path below a message. False when the path leads to something without documentation here. */
+/* Appends ".name" of each step of a path below a message. False when the path leads to something without documentation
+ * here. */
 static bool add_message_path(luaL_Buffer *name, const MessageProto *proto, const int32_t *path, size_t n) {
   for (;;) {
     luaL_addstring(name, or_empty(proto->name));
@@ -80,7 +78,8 @@ static bool add_message_path(luaL_Buffer *name, const MessageProto *proto, const
 static bool add_path(luaL_Buffer *name, const FileProto *file, const int32_t *path, size_t n) {
   if (n < 2 || path[1] < 0) return false;
   size_t i = (size_t)path[1];
-  if (path[0] == FILE_MESSAGE && i < file->n_message_type) return add_message_path(name, file->message_type[i], path + 2, n - 2);
+  if (path[0] == FILE_MESSAGE && i < file->n_message_type)
+    return add_message_path(name, file->message_type[i], path + 2, n - 2);
   if (path[0] == FILE_ENUM && i < file->n_enum_type) {
     luaL_addstring(name, or_empty(file->enum_type[i]->name));
     const char *child = n > 2 ? enum_child(file->enum_type[i], path + 2, n - 2) : NULL;

@@ -1,7 +1,7 @@
 /* The fields and oneofs of one message type.
  *
- * A proto3 `optional` field stands in a oneof of its own in the set; that oneof is left out here and the field has presence
- * instead. proto2's `required` is kept as a mark: sending checks it, reading does not. */
+ * A proto3 `optional` field stands in a oneof of its own in the set; that oneof is left out here and the field has
+ * presence instead. proto2's `required` is kept as a mark: sending checks it, reading does not. */
 
 #include <errno.h>
 #include <stdio.h>
@@ -175,8 +175,10 @@ static bool set_type(Builder *b, const MessageType *type, Field *field, const Fi
       return build_fail(b, "%s: %s is no %s", user, proto->type_name, field->type == FIELD_ENUM ? "enum" : "message");
     }
     field->type = found;
-    if (found == FIELD_MESSAGE) field->message = symbol->what;
-    else field->enumeration = symbol->what;
+    if (found == FIELD_MESSAGE)
+      field->message = symbol->what;
+    else
+      field->enumeration = symbol->what;
   } else if (named) {
     return build_fail(b, "%s.%s has a type name and a type without one", type->name, field->name);
   }
@@ -202,8 +204,8 @@ static bool set_field(Builder *b, const MessageType *type, Field *field, const F
     field->packed = said ? proto->options->packed : proto3;
   }
   field->proto3_optional = proto->proto3_optional && !field->repeated && proto->has_oneof_index;
-  field->presence = !field->repeated && (!proto3 || field->proto3_optional || proto->has_oneof_index || type->map_entry ||
-                                         field->type == FIELD_MESSAGE);
+  field->presence = !field->repeated && (!proto3 || field->proto3_optional || proto->has_oneof_index ||
+                                         type->map_entry || field->type == FIELD_MESSAGE);
   return set_default(b, type, field, proto->default_value);
 }
 
@@ -218,14 +220,16 @@ static bool check_map_entry(Builder *b, const MessageType *type) {
                !type->fields[0].repeated && !type->fields[1].repeated && type->oneof_count == 0;
   if (valid) {
     FieldType key = type->fields[0].type;
-    valid = key != FIELD_DOUBLE && key != FIELD_FLOAT && key != FIELD_BYTES && key != FIELD_MESSAGE && key != FIELD_ENUM;
+    valid =
+        key != FIELD_DOUBLE && key != FIELD_FLOAT && key != FIELD_BYTES && key != FIELD_MESSAGE && key != FIELD_ENUM;
   }
   return valid || build_fail(b, "%s is no valid map entry", type->name);
 }
 
 /* -- Oneofs -- */
 
-/* Makes the oneofs that are not the hidden one of an optional field. `numbered[i]` becomes the oneof that the set numbers i. */
+/* Makes the oneofs that are not the hidden one of an optional field. `numbered[i]` becomes the oneof that the set
+ * numbers i. */
 static bool make_oneofs(Builder *b, MessageType *type, const MessageProto *proto, Oneof **numbered) {
   uint16_t *members = build_alloc(b, proto->n_oneof_decl + 1, sizeof *members);
   bool *hidden = build_alloc(b, proto->n_oneof_decl + 1, sizeof *hidden);
@@ -235,7 +239,8 @@ static bool make_oneofs(Builder *b, MessageType *type, const MessageProto *proto
     const FieldProto *field = proto->field[i];
     if (!field->has_oneof_index) continue;
     if (field->oneof_index < 0 || (size_t)field->oneof_index >= proto->n_oneof_decl) {
-      return build_fail(b, "%s: a field is in oneof %d of %zu", type->name, (int)field->oneof_index, proto->n_oneof_decl);
+      return build_fail(b, "%s: a field is in oneof %d of %zu", type->name, (int)field->oneof_index,
+                        proto->n_oneof_decl);
     }
     if (field->has_label && field->label != LABEL(OPTIONAL)) {
       return build_fail(b, "%s: a repeated or required field is in a oneof", type->name);

@@ -1,5 +1,5 @@
-/* The well-known types, by name and by shape. A set may define a google.protobuf.Timestamp of its own making; only one whose
- * fields are the known ones is treated as such, so that whoever reads a kind may rely on the fields. */
+/* The well-known types, by name and by shape. A set may define a google.protobuf.Timestamp of its own making; only one
+ * whose fields are the known ones is treated as such, so that whoever reads a kind may rely on the fields. */
 
 #include <string.h>
 

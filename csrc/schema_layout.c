@@ -1,8 +1,9 @@
 /* The protobuf-c descriptor of a message type, and where each field stands in the struct that it describes.
  *
- * The struct: protobuf-c's header, a case per oneof, then the values (members of a oneof share one place, as protobuf-c wants it),
- * then has-flags. Every singular field is described as optional with a has-flag, so that the encoder decides what is sent, and
- * strings as bytes, which have a length. message_init is NULL: protobuf-c then clears the struct by itself. */
+ * The struct: protobuf-c's header, a case per oneof, then the values (members of a oneof share one place, as protobuf-c
+ * wants it), then has-flags. Every singular field is described as optional with a has-flag, so that the encoder decides
+ * what is sent, and strings as bytes, which have a length. message_init is NULL: protobuf-c then clears the struct by
+ * itself. */
 
 #include <string.h>
 

@@ -98,8 +98,10 @@ const Field *schema_field_by_high_number(const MessageType *type, uint32_t numbe
   while (low < high) {
     size_t middle = (low + high) / 2;
     if (type->fields[middle].number == number) return &type->fields[middle];
-    if (type->fields[middle].number < number) low = middle + 1;
-    else high = middle;
+    if (type->fields[middle].number < number)
+      low = middle + 1;
+    else
+      high = middle;
   }
   return NULL;
 }
@@ -141,7 +143,8 @@ bool build_names(Builder *b, MessageType *type) {
   for (uint16_t i = 0; i < type->field_count; i++) {
     const Field *field = &type->fields[i];
     if (field->number < type->direct) type->by_number[field->number] = field;
-    if (schema_field(type, field->name, field->name_len) != NULL || !add_name(&type->names, field, field->name, field->name_len)) {
+    if (schema_field(type, field->name, field->name_len) != NULL ||
+        !add_name(&type->names, field, field->name, field->name_len)) {
       return build_fail(b, "%s has two fields %s", type->name, field->name);
     }
     if (!add_name(&type->json_names, field, field->json_name, field->json_name_len)) {
@@ -200,8 +203,10 @@ const EnumValue *schema_enum_value(const EnumType *type, int32_t number) {
   while (low < high) {
     uint32_t middle = (low + high) / 2;
     if (type->by_number[middle]->number == number) return type->by_number[middle];
-    if (type->by_number[middle]->number < number) low = middle + 1;
-    else high = middle;
+    if (type->by_number[middle]->number < number)
+      low = middle + 1;
+    else
+      high = middle;
   }
   return NULL;
 }
@@ -212,21 +217,19 @@ const EnumValue *schema_enum_value_by_name(const EnumType *type, const char *nam
     uint32_t middle = (low + high) / 2;
     int order = compare_name(type->by_name[middle], name, len);
     if (order == 0) return type->by_name[middle];
-    if (order < 0) low = middle + 1;
-    else high = middle;
+    if (order < 0)
+      low = middle + 1;
+    else
+      high = middle;
   }
   return NULL;
 }
 
 /* -- Nearest names -- */
 
-static size_t least(size_t a, size_t b) {
-  return a < b ? a : b;
-}
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
-static char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
+static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }
 
 /* Insertions, deletions and changes between two names, their case aside. */
 static size_t distance(const char *a, size_t a_len, const char *b, size_t b_len) {

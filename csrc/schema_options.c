@@ -1,5 +1,6 @@
-/* The platform's own method options, which descriptor.proto does not know: they stand among the unknown fields of MethodOptions.
- * Of another vendor's set the same numbers may mean something else; what does not look right is left out, and is no error. */
+/* The platform's own method options, which descriptor.proto does not know: they stand among the unknown fields of
+ * MethodOptions. Of another vendor's set the same numbers may mean something else; what does not look right is left
+ * out, and is no error. */
 
 #include <stdio.h>
 #include <string.h>
@@ -18,7 +19,8 @@ static const char *const http_verbs[] = { NULL, NULL, "GET", "PUT", "POST", "DEL
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
-/* The text of a length-prefixed option; NULL when it is none. protobuf-c keeps the length in front of an unknown field's bytes. */
+/* The text of a length-prefixed option; NULL when it is none. protobuf-c keeps the length in front of an unknown
+ * field's bytes. */
 static bool option_bytes(const ProtobufCMessageUnknownField *option, const uint8_t **at, size_t *len) {
   if (option->wire_type != PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED) return false;
   const uint8_t *start = option->data;
@@ -42,7 +44,8 @@ static bool set_http(Builder *b, Method *method, const uint8_t *at, size_t len) 
   const uint8_t *end = at + len;
   WireField field;
   while (at < end && wire_read(&at, end, &field)) {
-    if (field.wire_type != WIRE_BYTES || field.number >= COUNT(http_verbs) || http_verbs[field.number] == NULL) continue;
+    if (field.wire_type != WIRE_BYTES || field.number >= COUNT(http_verbs) || http_verbs[field.number] == NULL)
+      continue;
     char prefix[16];
     snprintf(prefix, sizeof prefix, "%s ", http_verbs[field.number]);
     return set_text(b, &method->http, prefix, field.data, field.len);

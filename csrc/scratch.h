@@ -1,8 +1,9 @@
-/* Working memory of one Lua state for what encodes, converts and writes: an arena and a text buffer, kept from use to use.
+/* Working memory of one Lua state for what encodes, converts and writes: an arena and a text buffer, kept from use to
+ * use.
  *
- * A userdata in the registry owns it, so a Lua error raised in the middle of anything leaks nothing. One user at a time: whoever
- * takes it must not call Lua code before being done, and allocating in Lua is calling it, since a finalizer may run. Lua thread
- * only. */
+ * A userdata in the registry owns it, so a Lua error raised in the middle of anything leaks nothing. One user at a
+ * time: whoever takes it must not call Lua code before being done, and allocating in Lua is calling it, since a
+ * finalizer may run. Lua thread only. */
 
 #ifndef WGTWO_SCRATCH_H
 #define WGTWO_SCRATCH_H

@@ -1,7 +1,8 @@
 /* A message as a plain table: the fields that are set, under their proto names, all the way down.
  *
- * One pass over the bytes finds what is set (read_slots), a second makes the table. What is needed meanwhile lies on the C stack
- * or in userdata on the Lua stack, never in shared memory: making tables may run finalizers, and those may do anything. */
+ * One pass over the bytes finds what is set (read_slots), a second makes the table. What is needed meanwhile lies on
+ * the C stack or in userdata on the Lua stack, never in shared memory: making tables may run finalizers, and those may
+ * do anything. */
 
 #include "totable.h"
 
@@ -26,8 +27,10 @@ static void push_submessage(lua_State *L, const MessageType *type, const WireFie
     read_joined(container, container_len, value->number, copy);
     bytes = copy;
   }
-  if (is_instant(type)) push_instant(L, type, bytes, len);
-  else push_message(L, type, bytes, len);
+  if (is_instant(type))
+    push_instant(L, type, bytes, len);
+  else
+    push_message(L, type, bytes, len);
   if (joined) lua_remove(L, -2);
 }
 
@@ -36,8 +39,10 @@ static void push_list(lua_State *L, const Field *field, uint32_t count, const ui
   WireField element;
   lua_createtable(L, (int)count, 0);
   for (lua_Integer i = 1; read_element(&reader, &element); i++) {
-    if (field->type == FIELD_MESSAGE) push_submessage(L, field->message, &element, 1, NULL, 0);
-    else push_scalar(L, field, &element);
+    if (field->type == FIELD_MESSAGE)
+      push_submessage(L, field->message, &element, 1, NULL, 0);
+    else
+      push_scalar(L, field, &element);
     lua_rawseti(L, -2, i);
   }
 }
@@ -50,8 +55,10 @@ static void push_map(lua_State *L, const Field *field, uint32_t count, const uin
   while (read_element(&reader, &element)) {
     MapEntry entry = read_entry(field->message, &element);
     push_scalar(L, key, &entry.key);
-    if (value->type != FIELD_MESSAGE) push_scalar(L, value, &entry.value);
-    else push_submessage(L, value->message, &entry.value, entry.value_count, element.data, element.len);
+    if (value->type != FIELD_MESSAGE)
+      push_scalar(L, value, &entry.value);
+    else
+      push_submessage(L, value->message, &entry.value, entry.value_count, element.data, element.len);
     lua_rawset(L, -3);
   }
 }
@@ -60,8 +67,10 @@ static void push_map(lua_State *L, const Field *field, uint32_t count, const uin
 static bool push_repeated(lua_State *L, const Field *field, const uint8_t *bytes, size_t len) {
   uint32_t count = read_count(field, bytes, len);
   if (count == 0) return false;
-  if (field->map) push_map(L, field, count, bytes, len);
-  else push_list(L, field, count, bytes, len);
+  if (field->map)
+    push_map(L, field, count, bytes, len);
+  else
+    push_list(L, field, count, bytes, len);
   return true;
 }
 

@@ -14,7 +14,8 @@ static inline bool is_plain_word(const char *text) {
   return (((word - EACH_BYTE(1)) | word) & EACH_BYTE(0x80)) == 0;
 }
 
-/* Characters of a leading run without NUL and without bytes over 127, eight at a time; all of them when the whole is such a run. */
+/* Characters of a leading run without NUL and without bytes over 127, eight at a time; all of them when the whole is
+ * such a run. */
 static size_t plain_run(const char *text, size_t len) {
   size_t at = 0;
   if (len < 8) {
@@ -28,9 +29,7 @@ static size_t plain_run(const char *text, size_t len) {
   return is_plain_word(text + len - 8) ? len : at;
 }
 
-static bool continues(unsigned char c) {
-  return (c & 0xC0) == 0x80;
-}
+static bool continues(unsigned char c) { return (c & 0xC0) == 0x80; }
 
 size_t utf8_character(const char *text, size_t len) {
   const unsigned char *c = (const unsigned char *)text;
@@ -39,8 +38,8 @@ size_t utf8_character(const char *text, size_t len) {
   if (c[0] >= 0xC2 && c[0] <= 0xDF) return len >= 2 && continues(c[1]) ? 2 : 0;
   if ((c[0] & 0xF0) == 0xE0) {
     if (len < 3 || !continues(c[1]) || !continues(c[2])) return 0;
-    if (c[0] == 0xE0 && c[1] < 0xA0) return 0;                 /* overlong */
-    return c[0] == 0xED && c[1] >= 0xA0 ? 0 : 3;               /* surrogates */
+    if (c[0] == 0xE0 && c[1] < 0xA0) return 0;   /* overlong */
+    return c[0] == 0xED && c[1] >= 0xA0 ? 0 : 3; /* surrogates */
   }
   if (c[0] < 0xF0 || c[0] > 0xF4) return 0;
   if (len < 4 || !continues(c[1]) || !continues(c[2]) || !continues(c[3])) return 0;
@@ -61,10 +60,6 @@ static bool validate(const char *text, size_t len, bool nul_allowed) {
   return true;
 }
 
-bool utf8_is_valid(const char *text, size_t len) {
-  return validate(text, len, true);
-}
+bool utf8_is_valid(const char *text, size_t len) { return validate(text, len, true); }
 
-bool utf8_is_text(const char *text, size_t len) {
-  return validate(text, len, false);
-}
+bool utf8_is_text(const char *text, size_t len) { return validate(text, len, false); }

@@ -1,4 +1,5 @@
-/* Checking bytes from outside: structure, bounds, nesting, and that each known field has a wire type that it may have. */
+/* Checking bytes from outside: structure, bounds, nesting, and that each known field has a wire type that it may have.
+ */
 
 #include "wire.h"
 
@@ -23,8 +24,8 @@ static inline size_t varint_size(const uint8_t *at, const uint8_t *end, size_t m
   return 0;
 }
 
-/* Reads one field; NULL, or the reason why there is none. protobuf-c's rules: tag and length have at most five bytes, a one-byte
- * tag is no zero field number, a length fits an int. */
+/* Reads one field; NULL, or the reason why there is none. protobuf-c's rules: tag and length have at most five bytes, a
+ * one-byte tag is no zero field number, a length fits an int. */
 static inline const char *read_field(const uint8_t **at, const uint8_t *end, WireField *field) {
   const uint8_t *p = *at;
   uint32_t first = *p;

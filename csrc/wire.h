@@ -1,10 +1,10 @@
 /* The wire format: reading tags and values, and the one check that a message gets when it arrives.
  *
- * Two readers stand here. wire_next walks bytes that were checked (every bound is known to hold) and is inline, since every field
- * access runs it; wire_check walks bytes from outside. What wire_check accepts is what protobuf-c's unpack accepts, with two
- * differences: nesting over SCHEMA_MAX_NESTING is refused here, and a submessage that occurs twice with an unset oneof in both
- * is accepted here while protobuf-c fails to merge it. Like protobuf-c it refuses groups and does not look at UTF-8.
- * No Lua, any thread. */
+ * Two readers stand here. wire_next walks bytes that were checked (every bound is known to hold) and is inline, since
+ * every field access runs it; wire_check walks bytes from outside. What wire_check accepts is what protobuf-c's unpack
+ * accepts, with two differences: nesting over SCHEMA_MAX_NESTING is refused here, and a submessage that occurs twice
+ * with an unset oneof in both is accepted here while protobuf-c fails to merge it. Like protobuf-c it refuses groups
+ * and does not look at UTF-8. No Lua, any thread. */
 
 #ifndef WGTWO_WIRE_H
 #define WGTWO_WIRE_H
@@ -55,9 +55,7 @@ static inline uint64_t wire_fixed64(const uint8_t *at) {
   return (uint64_t)wire_fixed32(at) | (uint64_t)wire_fixed32(at + 4) << 32;
 }
 
-static inline int64_t wire_unzigzag(uint64_t value) {
-  return (int64_t)(value >> 1 ^ (0 - (value & 1)));
-}
+static inline int64_t wire_unzigzag(uint64_t value) { return (int64_t)(value >> 1 ^ (0 - (value & 1))); }
 
 /* The same, and moves *at behind it. */
 static inline uint64_t wire_take_varint(const uint8_t **at) {

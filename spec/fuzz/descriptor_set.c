@@ -1,4 +1,5 @@
-/* Any bytes as a FileDescriptorSet: a schema or a reason, and of a schema every description, every lookup and every comment. */
+/* Any bytes as a FileDescriptorSet: a schema or a reason, and of a schema every description, every lookup and every
+ * comment. */
 
 #include <lauxlib.h>
 #include <lualib.h>
@@ -12,30 +13,30 @@
 
 /* Goes through a schema from Lua. What raises, or is not what it should be, is a finding. */
 static const char script[] =
-  "local core, set = ...\n"
-  "local schema, reason = core.schema(set)\n"
-  "if not schema then assert(type(reason) == 'string' and #reason > 0 and not reason:find('[^ -~]')) return end\n"
-  "for _, name in ipairs(schema:types()) do\n"
-  "  local type = assert(schema:type(name))\n"
-  "  assert(tostring(type) == name)\n"
-  "  local description = schema:describe(name)\n"
-  "  assert(description.kind == 'message')\n"
-  "  local message = assert(core.decode(type, ''))\n"
-  "  for _, field in ipairs(description.fields) do\n"
-  "    local _ = message[field.name]\n"
-  "    assert(not core.has(message, field.name))\n"
-  "  end\n"
-  "  for _, oneof in ipairs(description.oneofs) do assert(core.which(message, oneof) == nil) end\n"
-  "  assert(next(core.totable(message)) == nil)\n"
-  "  core.tojson(message)\n"
-  "  pcall(function() return message.no_such_field end)\n"
-  "  schema:documentation(name)\n"
-  "end\n"
-  "for _, name in ipairs(schema:enums()) do assert(schema:describe(name).kind == 'enum') end\n"
-  "for _, method in ipairs(schema:methods()) do\n"
-  "  assert(schema:describe(method.name).name == method.name)\n"
-  "  assert(schema:describe(method.service).kind == 'service')\n"
-  "end\n";
+    "local core, set = ...\n"
+    "local schema, reason = core.schema(set)\n"
+    "if not schema then assert(type(reason) == 'string' and #reason > 0 and not reason:find('[^ -~]')) return end\n"
+    "for _, name in ipairs(schema:types()) do\n"
+    "  local type = assert(schema:type(name))\n"
+    "  assert(tostring(type) == name)\n"
+    "  local description = schema:describe(name)\n"
+    "  assert(description.kind == 'message')\n"
+    "  local message = assert(core.decode(type, ''))\n"
+    "  for _, field in ipairs(description.fields) do\n"
+    "    local _ = message[field.name]\n"
+    "    assert(not core.has(message, field.name))\n"
+    "  end\n"
+    "  for _, oneof in ipairs(description.oneofs) do assert(core.which(message, oneof) == nil) end\n"
+    "  assert(next(core.totable(message)) == nil)\n"
+    "  core.tojson(message)\n"
+    "  pcall(function() return message.no_such_field end)\n"
+    "  schema:documentation(name)\n"
+    "end\n"
+    "for _, name in ipairs(schema:enums()) do assert(schema:describe(name).kind == 'enum') end\n"
+    "for _, method in ipairs(schema:methods()) do\n"
+    "  assert(schema:describe(method.name).name == method.name)\n"
+    "  assert(schema:describe(method.service).kind == 'service')\n"
+    "end\n";
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 

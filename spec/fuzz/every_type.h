@@ -1,8 +1,9 @@
-/* A schema with every kind of field there is, for the targets that read and write messages: test.Every, and the well-known types.
+/* A schema with every kind of field there is, for the targets that read and write messages: test.Every, and the
+ * well-known types.
  *
- * test.Every has, of each scalar type T (its descriptor number n): f_n singular, o_n optional, r_n repeated, u_n repeated and not
- * packed, c_n in the oneof `choice`, m_n the value of a map with string keys; k_n maps with that key; and itself as a submessage
- * in each of these places. All are generated, so that no type is forgotten. */
+ * test.Every has, of each scalar type T (its descriptor number n): f_n singular, o_n optional, r_n repeated, u_n
+ * repeated and not packed, c_n in the oneof `choice`, m_n the value of a map with string keys; k_n maps with that key;
+ * and itself as a submessage in each of these places. All are generated, so that no type is forgotten. */
 
 #ifndef WGTWO_FUZZ_EVERY_TYPE_H
 #define WGTWO_FUZZ_EVERY_TYPE_H
@@ -74,7 +75,8 @@ static int every_oneof(EveryMessage *message, char *name) {
 }
 
 /* A map field; its entry message is nested in the message, whose full name is `scope`. */
-static void every_map(EveryMessage *message, const char *scope, char *name, int key, int value, const char *value_type) {
+static void every_map(EveryMessage *message, const char *scope, char *name, int key, int value,
+                      const char *value_type) {
   EveryMessage *entry = every_message(message->nested_type, &message->n_nested_type, every_text("%sEntry", name, 0));
   entry->options = every_new(sizeof *entry->options);
   google__protobuf__message_options__init(entry->options);
@@ -151,7 +153,10 @@ static EveryFile *every_file(char *name, char *package) {
 
 static EveryFile *every_known_types(void) {
   static char *null_values[] = { "NULL_VALUE" };
-  static const struct { char *name; int type; } wrappers[] = {
+  static const struct {
+    char *name;
+    int type;
+  } wrappers[] = {
     { "DoubleValue", FIELD_DOUBLE }, { "FloatValue", FIELD_FLOAT },   { "Int64Value", FIELD_INT64 },
     { "UInt64Value", FIELD_UINT64 }, { "Int32Value", FIELD_INT32 },   { "UInt32Value", FIELD_UINT32 },
     { "BoolValue", FIELD_BOOL },     { "StringValue", FIELD_STRING }, { "BytesValue", FIELD_BYTES },

@@ -1,5 +1,5 @@
-/* Any text as the JSON of a message: a reason, or bytes that are well formed; and those bytes, written as JSON and read again, are
- * the same bytes. */
+/* Any text as the JSON of a message: a reason, or bytes that are well formed; and those bytes, written as JSON and read
+ * again, are the same bytes. */
 
 #include "every_type.h"
 #include "json_read.h"

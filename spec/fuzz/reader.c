@@ -1,20 +1,21 @@
 /* The lazy reader against protobuf-c's unpack.
  *
- * Any bytes: both accept them or both refuse them, and what both accept reads the same, field by field. Two differences are known
- * and let pass: nesting over the limit, which only wire_check refuses, and a submessage that occurs several times, which protobuf-c
- * does not always manage to merge; there, the joined bytes are unpacked on their own and compared. */
+ * Any bytes: both accept them or both refuse them, and what both accept reads the same, field by field. Two differences
+ * are known and let pass: nesting over the limit, which only wire_check refuses, and a submessage that occurs several
+ * times, which protobuf-c does not always manage to merge; there, the joined bytes are unpacked on their own and
+ * compared. */
 
 #include "every_type.h"
 #include "read.h"
 
 static const MessageType *every;
 
-#define REQUIRE(condition)                                                                   \
-  do {                                                                                       \
-    if (!(condition)) {                                                                      \
-      fprintf(stderr, "reader.c:%d: %s (field %s)\n", __LINE__, #condition, field_name);     \
-      abort();                                                                               \
-    }                                                                                        \
+#define REQUIRE(condition)                                                                                             \
+  do {                                                                                                                 \
+    if (!(condition)) {                                                                                                \
+      fprintf(stderr, "reader.c:%d: %s (field %s)\n", __LINE__, #condition, field_name);                               \
+      abort();                                                                                                         \
+    }                                                                                                                  \
   } while (0)
 
 static const char *field_name = "-";
@@ -57,8 +58,10 @@ static bool same_scalar(const Field *field, const WireField *value, const void *
 }
 
 static void compare_value(const Field *field, const WireField *value, const void *place) {
-  if (field->type == FIELD_MESSAGE) compare(field->message, value->data, value->len, *(ProtobufCMessage *const *)place);
-  else REQUIRE(same_scalar(field, value, place));
+  if (field->type == FIELD_MESSAGE)
+    compare(field->message, value->data, value->len, *(ProtobufCMessage *const *)place);
+  else
+    REQUIRE(same_scalar(field, value, place));
 }
 
 static size_t element_size(const Field *field) {
@@ -102,20 +105,27 @@ static void compare_joined(const Field *field, const uint8_t *bytes, size_t len)
   free(joined);
 }
 
-static void compare_singular(const MessageType *type, const Field *field, const uint8_t *bytes, size_t len, const char *message) {
+static void compare_singular(const MessageType *type, const Field *field, const uint8_t *bytes, size_t len,
+                             const char *message) {
   WireField value;
   uint32_t count;
   bool set = read_field(type, bytes, len, field, &value, &count);
   uint32_t quantifier = field->quantifier > 0 ? *(const uint32_t *)(message + field->quantifier) : 0;
-  if (field->oneof != NULL) REQUIRE(set == (quantifier == field->number));
-  else if (field->type == FIELD_MESSAGE) REQUIRE(set == (*(void *const *)(message + field->offset) != NULL));
-  else REQUIRE(set == (quantifier != 0));
+  if (field->oneof != NULL)
+    REQUIRE(set == (quantifier == field->number));
+  else if (field->type == FIELD_MESSAGE)
+    REQUIRE(set == (*(void *const *)(message + field->offset) != NULL));
+  else
+    REQUIRE(set == (quantifier != 0));
   if (!set) return;
-  if (count > 1 && field->type == FIELD_MESSAGE) compare_joined(field, bytes, len);
-  else compare_value(field, &value, message + field->offset);
+  if (count > 1 && field->type == FIELD_MESSAGE)
+    compare_joined(field, bytes, len);
+  else
+    compare_value(field, &value, message + field->offset);
 }
 
-static void compare_slot(const MessageType *type, const Field *field, const Slot *slot, const uint8_t *bytes, size_t len) {
+static void compare_slot(const MessageType *type, const Field *field, const Slot *slot, const uint8_t *bytes,
+                         size_t len) {
   WireField value;
   uint32_t count;
   bool set = read_field(type, bytes, len, field, &value, &count);
@@ -131,12 +141,15 @@ static void compare(const MessageType *type, const uint8_t *bytes, size_t len, c
     const Field *field = &type->fields[i];
     field_name = field->name;
     compare_slot(type, field, &slots[i], bytes, len);
-    if (field->repeated) compare_list(field, bytes, len, (const char *)unpacked);
-    else compare_singular(type, field, bytes, len, (const char *)unpacked);
+    if (field->repeated)
+      compare_list(field, bytes, len, (const char *)unpacked);
+    else
+      compare_singular(type, field, bytes, len, (const char *)unpacked);
   }
   for (uint16_t i = 0; i < type->oneof_count; i++) {
     const Field *member = read_oneof(type, bytes, len, &type->oneofs[i]);
-    REQUIRE(*(const uint32_t *)((const char *)unpacked + type->oneofs[i].case_offset) == (member != NULL ? member->number : 0));
+    REQUIRE(*(const uint32_t *)((const char *)unpacked + type->oneofs[i].case_offset) ==
+            (member != NULL ? member->number : 0));
   }
 }
 

@@ -1,5 +1,5 @@
-/* Any text as the answer of a token endpoint, which is read as plain JSON in Lua: a value or a reason. A value, written and read
- * again, is written the same. */
+/* Any text as the answer of a token endpoint, which is read as plain JSON in Lua: a value or a reason. A value, written
+ * and read again, is written the same. */
 
 #include <lauxlib.h>
 #include <lualib.h>
@@ -9,14 +9,13 @@
 
 #include "json.h"
 
-static const char script[] =
-  "local core, text = ...\n"
-  "local value, reason = core.json_decode(text)\n"
-  "if value == nil then assert(type(reason) == 'string' and #reason > 0) return end\n"
-  "local written = core.json_encode(value)\n"
-  "local again = core.json_decode(written)\n"
-  "assert(core.json_encode(again) == written)\n"
-  "assert(core.json_encode(core.json_decode(core.json_encode(value, 2))) == written)\n";
+static const char script[] = "local core, text = ...\n"
+                             "local value, reason = core.json_decode(text)\n"
+                             "if value == nil then assert(type(reason) == 'string' and #reason > 0) return end\n"
+                             "local written = core.json_encode(value)\n"
+                             "local again = core.json_decode(written)\n"
+                             "assert(core.json_encode(again) == written)\n"
+                             "assert(core.json_encode(core.json_decode(core.json_encode(value, 2))) == written)\n";
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
