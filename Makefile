@@ -244,17 +244,19 @@ sanitize: deps-lint ## AddressSanitizer with leak detection and UBSan, aggressiv
 
 # log_path: a report is found also when the process that it is about was a child of a test.
 # intercept_tls_get_addr=0: else the leak check now and then takes a wrong address for thread-local storage and crashes.
+comma := ,
+MEMORY := address$(comma)undefined
 ASAN_FLAGS := detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1:intercept_tls_get_addr=0
 TSAN_FLAGS := ignore_noninstrumented_modules=1:second_deadlock_stack=1
-sanitized_suite = @rm -rf $(BUILD)/$(1)/reports && mkdir -p $(BUILD)/$(1)/reports; $(2) WGTWO_TEST_SANITIZER=$(1) \
-  WGTWO_TEST_REPORTS=$(BUILD_PATH)/$(1)/reports $(MAKE) --no-print-directory BUILD=$(BUILD)/$(1) \
-  LUA=$(BUILD_PATH)/$(1)/lua5.4 SPEC="$(3)" suite
+sanitized_suite = @rm -rf $(BUILD)/$(1)/reports && mkdir -p $(BUILD)/$(1)/reports; $(3) WGTWO_TEST_SANITIZER=$(1) \
+  WGTWO_TEST_REPORTS=$(BUILD_PATH)/$(1)/reports $(MAKE) --no-print-directory BUILD=$(BUILD)/$(1) SANITIZE=$(2) \
+  LUA=$(BUILD_PATH)/$(1)/lua5.4 SPEC="$(4)" suite
 reports = log_path=$(BUILD_PATH)/$(1)/reports/report
 
 sanitize-memory:
 	@echo "== AddressSanitizer, LeakSanitizer, UndefinedBehaviorSanitizer"
-	$(build) BUILD=$(BUILD)/memory SANITIZE=address,undefined all interpreter
-	$(call sanitized_suite,memory,ASAN_OPTIONS=$(ASAN_FLAGS):$(call reports,memory) \
+	$(build) BUILD=$(BUILD)/memory SANITIZE=$(MEMORY) all interpreter
+	$(call sanitized_suite,memory,$(MEMORY),ASAN_OPTIONS=$(ASAN_FLAGS):$(call reports,memory) \
 	  UBSAN_OPTIONS=print_stacktrace=1:$(call reports,memory) \
 	  LSAN_OPTIONS=suppressions=$(SUPPRESSIONS)/leak.supp:print_suppressions=0,$(SANITIZE_SPEC))
 
@@ -266,7 +268,7 @@ sanitize-collection:
 sanitize-threads:
 	@echo "== ThreadSanitizer"
 	$(build) BUILD=$(BUILD)/threads SANITIZE=thread all interpreter
-	$(call sanitized_suite,threads,TSAN_OPTIONS=$(TSAN_FLAGS):$(call reports,threads),$(THREAD_SPEC))
+	$(call sanitized_suite,threads,thread,TSAN_OPTIONS=$(TSAN_FLAGS):$(call reports,threads),$(THREAD_SPEC))
 
 # fork(2) for the specs: Lua has none.
 $(BUILD)/lib/fork.so: spec/support/fork.c $(BUILD)/flags
@@ -275,6 +277,7 @@ $(BUILD)/lib/fork.so: spec/support/fork.c $(BUILD)/flags
 
 # The sanitizers' runtime has to be in the program that loads the modules.
 interpreter: $(BUILD)/lua5.4
+	@:
 
 $(BUILD)/lua5.4: spec/support/interpreter.c $(BUILD)/flags
 	$(call say,LD $@) $(COMPILE) $(WARNINGS) $< -o $@ $(LDFLAGS) -llua5.4
