@@ -99,7 +99,7 @@ local function attempt(client, method, bytes, list, o, deadline, track)
   if not channel then return nil, err end
   local op <close> = core.call(channel, { path = method.path, kind = "unary", request = bytes, reply = method.output,
     metadata = list, timeout = left, wait_for_ready = o.wait_for_ready, track = track })
-  client.running[op] = true
+  client.running[op] = channel
   local reply, problem, reason = op:take()
   while reply == false do
     loop.wait(op)

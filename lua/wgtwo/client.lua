@@ -114,9 +114,10 @@ function M.connect(given)
     target = settings.target, env = settings.env, auth = source or nil, metadata = metadata.list(o.metadata),
     timeout = o.timeout, logger = o.logger == nil and log_to_stderr or o.logger, schema = schema.default(),
     insecure = settings.plaintext and not settings.loopback, settings = settings, options = o, closed = false,
-    channels = {}, -- by the size of the largest message
+    channels = {}, connecting_since = {}, -- by the size of the largest message
     with_token = setmetatable({}, { __mode = "k" }), -- token → list of metadata
-    running = setmetatable({}, { __mode = "k" }), subscriptions = setmetatable({}, { __mode = "k" }),
+    running = setmetatable({}, { __mode = "k" }), -- call → its channel
+    subscriptions = setmetatable({}, { __mode = "k" }),
     counts = { calls = 0, failed = 0, streams = 0, subscriptions = 0 },
   }, Client)
   if client.insecure and (client.auth or metadata.has(client.metadata, "authorization")) then
@@ -130,17 +131,37 @@ function M.connect(given)
   return client
 end
 
+local function is_used(self, channel)
+  for _, used in pairs(self.running) do
+    if used == channel then return true end
+  end
+  return false
+end
+
+--- Whether a channel that failed to connect is to be replaced. A channel in its own backoff would give its last error
+-- again, for up to 30 s; a new one connects. Calls do not make that happen more than once in a while; a caller with a
+-- backoff of its own may.
+local function is_worn_out(self, channel, size, patient)
+  return channel:state() == "TRANSIENT_FAILURE"
+    and (patient or core.now() - self.connecting_since[size] >= limits.reconnect_backoff.initial)
+end
+
 --- The channel for messages of some size: the usual one, or one with a limit of its own.
 -- @tparam ?int max_message_size bytes; nil: the client's
--- @treturn ?userdata
+-- @tparam ?boolean patient the caller waits between its attempts
+-- @treturn ?userdata whoever has a call on it keeps it in `running`
 -- @treturn ?wgtwo.error
 -- @local
-function Client:channel_for(max_message_size)
+function Client:channel_for(max_message_size, patient)
   local size = max_message_size or self.options.max_message_size
   local channel, err = self.channels[size], nil
+  if channel and is_worn_out(self, channel, size, patient) then
+    if not is_used(self, channel) then channel:close() end
+    channel = nil
+  end
   if not channel then
     channel, err = target.channel(self.options, self.settings, size)
-    self.channels[size] = channel
+    self.channels[size], self.connecting_since[size] = channel, core.now()
   end
   return channel, err
 end

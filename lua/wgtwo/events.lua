@@ -43,11 +43,8 @@ local function new_feeds(self, o, v0, v1)
     if this then waiters.wake(this.news) end
   end
   for i, plan in ipairs(plans) do
-    local err
-    self.feeds[i], err = feed.new(self.client, plan, o, changed)
-    if not self.feeds[i] then return nil, err end
+    self.feeds[i] = feed.new(self.client, plan, o, changed)
   end
-  return true
 end
 
 --- Starts all feeds, and waits until each has sent its request, or failed, or the time is over.
@@ -88,14 +85,10 @@ function M.subscribe(client, given)
     self.failure = errors.closed("the client is closed", { target = client.target })
     self.closed = true
   else
-    local ok, err = new_feeds(self, o, v0, v1)
-    if ok then
-      client.subscriptions[self] = true
-      self.only = not self.feeds[2] and self.feeds[1] or nil
-      open(self)
-    else
-      self.failure = err
-    end
+    new_feeds(self, o, v0, v1)
+    client.subscriptions[self] = true
+    self.only = not self.feeds[2] and self.feeds[1] or nil
+    open(self)
   end
   return self, nil, nil, self
 end

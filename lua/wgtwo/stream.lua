@@ -36,7 +36,7 @@ local function start(self)
   self.op = core.call(channel, { path = method.path, kind = method.kind, request = self.request, reply = method.output,
     metadata = list, timeout = self.deadline and math.max(0, self.deadline - core.now()),
     wait_for_ready = o.wait_for_ready })
-  client.running[self.op] = true
+  client.running[self.op] = channel
   return true
 end
 

@@ -45,12 +45,10 @@ local transport = {
 -- @tparam ?string|table scopes of its tokens
 -- @treturn table
 function acks.new(client, plan, scopes)
-  local channel, err = client:channel_for(nil)
-  if not channel then return nil, err end
   return setmetatable({
     client = client, plan = plan, scopes = scopes, closed = false, stream_since = 0,
-    acker = core.acker(channel, { path = plan.ack_method.path, reply = plan.ack_method.output, expected = plan.expected,
-      timeout = math.min(limits.ack.timeout, plan.ack_timeout), limit = limits.ack.in_flight }),
+    acker = nil, channel = nil,     -- of the present stream
+    draining = {},                  -- ackers of channels that were given up, until their answers have come
     queue = { head = 1, tail = 0 }, -- acknowledgements that wait for a place, or for a token
     retries = timers.new(),         -- those that wait to be tried again
     waiting = {},                   -- request → { done, ok, err, changed } of those somebody waits for
@@ -174,12 +172,38 @@ local function handle(self, result)
   retry_at(self, at, result)
 end
 
-local function take_answers(self)
-  local result = self.acker:take()
+local function take_answers_of(self, acker)
+  local result = acker:take()
   while result do
     handle(self, result)
-    result = self.acker:take()
+    result = acker:take()
   end
+end
+
+--- Counts what an acker saw, and ends it.
+local function retire(self, acker)
+  local _, succeeded = acker:counts()
+  self.counts.succeeded = self.counts.succeeded + succeeded
+  acker:close()
+end
+
+local function take_answers(self)
+  take_answers_of(self, self.acker)
+  for i = #self.draining, 1, -1 do
+    local acker = self.draining[i]
+    local in_flight = acker:counts()
+    take_answers_of(self, acker)
+    if in_flight == 0 then
+      table.remove(self.draining, i)
+      retire(self, acker)
+    end
+  end
+end
+
+--- Waits for answers, or until an acknowledgement is to be tried again.
+local function wait_for_news(self, deadline)
+  if not self.draining[1] then return loop.wait(self.acker, deadline) end
+  loop.wait_any({ self.acker, table.unpack(self.draining) }, deadline)
 end
 
 --- Moves what is due for another attempt into the queue.
@@ -231,11 +255,11 @@ local function run(self)
       end
     end
     local next_retry = self.retries[1]
-    if not next_retry and is_empty(self.queue) and self.acker:counts() == 0 then
+    if not next_retry and is_empty(self.queue) and not self.draining[1] and self.acker:counts() == 0 then
       take_answers(self)
       if not self.retries[1] then break end
     else
-      loop.wait(self.acker, next_retry and next_retry.at)
+      wait_for_news(self, next_retry and next_retry.at)
     end
   end
   self.task = nil
@@ -276,8 +300,20 @@ function Acks:send(request, wait, stale)
 end
 
 --- Tells that a new stream has begun: what is in flight belongs to the one before.
-function Acks:new_stream()
+-- @tparam userdata channel of the new stream
+function Acks:new_stream(channel)
   self.stream_since = now()
+  if channel == self.channel then return end
+  local plan = self.plan
+  local before = self.acker
+  self.channel, self.list = channel, nil
+  self.acker = core.acker(channel, { path = plan.ack_method.path, reply = plan.ack_method.output,
+    expected = plan.expected, timeout = math.min(limits.ack.timeout, plan.ack_timeout), limit = limits.ack.in_flight })
+  if before then
+    self.draining[#self.draining + 1] = before
+    waiters.wake(before)
+    if not self.task then self.task = loop.daemon("acknowledgements", run, self) end
+  end
 end
 
 --- Waits until nothing is under way.
@@ -294,17 +330,19 @@ end
 --- How many are sent, wait to be sent, or wait to be tried again.
 -- @treturn int
 function Acks:under_way()
-  if self.closed then return 0 end
-  return self.acker:counts() + (self.queue.tail - self.queue.head + 1) + #self.retries
+  if self.closed or not self.acker then return 0 end
+  local count = self.acker:counts() + (self.queue.tail - self.queue.head + 1) + #self.retries
+  for _, acker in ipairs(self.draining) do count = count + acker:counts() end
+  return count
 end
 
 --- Counts.
 -- @treturn table `acked`, `ack_retries`, `ack_failed`, `in_flight`
 function Acks:stats()
-  local acked = self.succeeded
-  if not self.closed then
-    local _, counted = self.acker:counts()
-    acked = counted + self.counts.succeeded
+  local acked = self.counts.succeeded
+  if self.acker and not self.closed then
+    acked = acked + select(2, self.acker:counts())
+    for _, acker in ipairs(self.draining) do acked = acked + select(2, acker:counts()) end
   end
   return { acked = acked, ack_retries = self.counts.retried, ack_failed = self.counts.failed,
     in_flight = self:under_way() }
@@ -313,10 +351,12 @@ end
 --- Ends all that is under way.
 function Acks:close()
   if self.closed then return end
-  self.succeeded = self:stats().acked
   self.closed = true
-  self.acker:close()
-  waiters.wake(self.acker) -- ends the task
+  for _, acker in ipairs(self.draining) do retire(self, acker) end
+  if self.acker then
+    retire(self, self.acker)
+    waiters.wake(self.acker) -- ends the task
+  end
   self.room:notify()
   local err = errors.closed("the subscription is closed: the event may come again")
   for request in pairs(self.waiting) do settle(self, request, err) end

@@ -5,9 +5,8 @@
 -- and the new call are a background task's; while it waits it holds the feed weakly, so that a forgotten subscription
 -- ends.
 --
--- Connecting: the first call fails fast, so that a wrong target is told within a second. Later ones wait for the
--- channel, since a channel in its own backoff would give its last error again, and are given up when it has not
--- connected in time.
+-- A call fails fast, so that what is wrong is told at once. A channel in its own backoff would give its last error
+-- again, and let the log lie; so each attempt after such a failure is made on a new one.
 --
 -- @module wgtwo.events.feed
 
@@ -49,8 +48,7 @@ end
 -- @tparam table plan of `request_v0` or `request_v1`
 -- @tparam table o checked options of `client:events`
 -- @tparam function changed called when there is something to look at
--- @treturn ?table
--- @treturn ?wgtwo.error
+-- @treturn table
 function feed.new(client, plan, o, changed)
   local reconnect = type(o.reconnect) == "table" and o.reconnect or {}
   local self = setmetatable({
@@ -60,12 +58,9 @@ function feed.new(client, plan, o, changed)
     attempts = 0,        -- since the last stream that gave something or lived for long
     quick_ends = 0,      -- clean ends in a row of streams that gave nothing
     reconnects = 0, received = 0, redelivered = 0, attempted = false, stopped = false, ended = false,
-    channel = nil, call = nil, connection = { received = 0, since = 0 }, token = nil, failure = nil,
+    call = nil, connection = { received = 0, since = 0 }, token = nil, failure = nil,
   }, Feed)
-  local err
-  self.channel, err = client:channel_for(nil)
-  if self.channel and plan.acknowledged then self.acks, err = acks.new(client, plan, self.scopes) end
-  if not self.channel or plan.acknowledged and not self.acks then return nil, err end
+  if plan.acknowledged then self.acks = acks.new(client, plan, self.scopes) end
   return self
 end
 
@@ -77,38 +72,22 @@ local function finish(self, err)
   self.changed()
 end
 
---- Waits until the new call is connected; gives it up where that takes too long.
-local function watch_connecting(self, op)
-  local deadline = now() + self.client.options.connect_timeout + 1
-  while self.call == op and not op:headers() and not op:status() do
-    if now() >= deadline then
-      if self.channel:state() ~= "READY" then
-        self.unreachable = true
-        op:cancel()
-      end
-      return
-    end
-    loop.wait(op, deadline)
-  end
-end
-
 --- Starts a call, with a token. In a background task.
 local function open(self)
   local client, plan = self.client, self.plan
   local list, token = authorization.metadata(client, self.scopes)
   if self.stopped then return end
   if not list then return self:failed(token) end
-  local wait_for_ready = self.disconnected or false
-  local op = core.call(self.channel, { path = plan.method.path, kind = "server", reply = plan.method.output,
-    request = plan.request(self.last), metadata = list, wait_for_ready = wait_for_ready })
+  local channel, err = client:channel_for(nil, true)
+  if not channel then return self:failed(err) end
+  local op = core.call(channel, { path = plan.method.path, kind = "server", reply = plan.method.output,
+    request = plan.request(self.last), metadata = list })
+  client.running[op] = channel
   if self.attempted then self.reconnects = self.reconnects + 1 end
   self.connection = { feed = self, received = 0, since = now() }
-  self.token, self.unreachable, self.call = token, false, op
-  client.running[op] = true
-  if self.acks then self.acks:new_stream() end
-  self.attempted = true
+  self.token, self.call, self.attempted = token, op, true
+  if self.acks then self.acks:new_stream(channel) end
   self.changed()
-  if wait_for_ready then watch_connecting(self, op) end
 end
 
 --- Connects, now or after a delay, in the background.
@@ -131,7 +110,8 @@ local function may_reconnect(self)
 end
 
 local function describe(delay)
-  return delay > 0 and ("in %.1f s"):format(delay) or "at once"
+  if delay == 0 then return "at once" end
+  return (delay < 1 and "in %.2f s" or "in %.1f s"):format(delay)
 end
 
 local function reconnect_in(self, delay, level, why, err)
@@ -200,12 +180,9 @@ function Feed:over(problem, reason)
   connection.received, connection.last = 0, nil
   if lived >= policy.healthy then forget_failures(self) end
   if gave then self.attempts = 0 end
-  self.disconnected = false
   if problem then return self:failed(call.undecodable(self.client, self.plan.method, reason)) end
   if status.code == OK then return ended_well(self, lived, gave) end
   self.quick_ends = 0
-  if self.unreachable then status = { code = UNAVAILABLE, message = "no connection within the connect timeout" } end
-  self.disconnected = status.code == UNAVAILABLE
   local method = self.plan.method
   local err = call.failure(self.client, { name = method.name, scope = method.scope or self.plan.scopes ~= ""
     and self.plan.scopes or nil }, status)
