@@ -1,0 +1,361 @@
+--- The sandbox: a stand-in for the platform, in a process of its own on this machine.
+--
+--     local sandbox <close> = assert(wgtwo.sandbox.start{})
+--     local client <close> = assert(wgtwo.connect(sandbox:client()))
+--     sandbox:publish{ type = "SMS_EVENT", number = "+4799990001", payload = { text = "hi" } }
+--
+-- It speaks gRPC (TLS and plaintext), OAuth and an admin API, as the platform documents; what it does of the platform,
+-- fact by fact, is in `wgtwo/sandbox/FIDELITY.md`. It ends with its parent.
+--
+-- The methods below ask the admin API. What can fail at run time returns nil and a `wgtwo.error` of kind "http"; what the
+-- sandbox refuses because it was asked wrongly raises.
+--
+-- @module wgtwo.sandbox
+
+local core = require "wgtwo.core"
+local errors = require "wgtwo.error"
+local kinds = require "wgtwo.sandbox.kinds"
+local loop = require "wgtwo.loop"
+local message = require "wgtwo.message"
+local settings = require "wgtwo.sandbox.settings"
+
+local START_TIMEOUT <const>, REQUEST_TIMEOUT <const> = 10, 30
+local ANSWER_MAX <const> = 256 * 1024 * 1024 -- bytes: a snapshot has everything
+
+local Sandbox = {}
+Sandbox.__index = Sandbox
+Sandbox.__name = "wgtwo.sandbox"
+
+local sandbox = {}
+
+-- Talking to it -----------------------------------------------------------------------------------------------------------
+
+local function failed(code, text, fields)
+  fields = fields or {}
+  fields.kind, fields.code, fields.message = "http", code, text
+  return nil, errors.new(fields)
+end
+
+--- Asks the admin API: the answer's table, or nil and an error. What it refuses with 400 raises at `level`.
+local function ask(self, method, path, body, level)
+  if self.closed then return nil, errors.closed("the sandbox is closed") end
+  local op <close> = assert(core.http{
+    method = method, url = self.url .. path, timeout = REQUEST_TIMEOUT, connect_timeout = 5, max_body = ANSWER_MAX,
+    headers = { "Content-Type: application/json" }, body = body and core.json_encode(body) or nil,
+  })
+  local response, reason = op:take()
+  while response == false do
+    loop.wait(op)
+    response, reason = op:take()
+  end
+  if not response then return failed("unreachable", reason, { target = self.url, retryable = true }) end
+  local answer = core.json_decode(response.body)
+  if response.status == 200 and type(answer) == "table" then return answer end
+  local text = type(answer) == "table" and answer.error_description or response.body
+  if response.status == 400 then error("sandbox: " .. tostring(text), (level or 2) + 1) end
+  return failed(type(answer) == "table" and answer.error or "unexpected", tostring(text),
+    { target = self.url .. path, http_status = response.status })
+end
+
+local function query(words)
+  local parts = {}
+  for name, value in pairs(words or {}) do
+    parts[#parts + 1] = name .. "=" .. tostring(value):gsub("[^%w%-%._~]", function(c)
+      return ("%%%02X"):format(c:byte())
+    end)
+  end
+  table.sort(parts)
+  return #parts > 0 and "?" .. table.concat(parts, "&") or ""
+end
+
+-- Starting and ending -----------------------------------------------------------------------------------------------------
+
+--- This interpreter, where this is one; else the one on the path.
+local function interpreter()
+  if type(arg) == "table" then return "/proc/self/exe" end
+  return "lua5.4"
+end
+
+--- Reads one line of the child's output, or nil and why there is none.
+local function read_line(child, deadline)
+  local fd, text = child:stdout(), ""
+  local watch <close> = assert(core.watch(fd))
+  while not text:find("\n", 1, true) do
+    if not watch:take() then
+      if not loop.wait(watch, deadline) then return nil, ("it was not ready within %d s"):format(START_TIMEOUT) end
+    else
+      local more = core.read(fd, 65536)
+      if more == "" or more == nil then return nil, "it ended before it was ready; see its message on standard error" end
+      text = text .. (more or "")
+    end
+  end
+  return text:match("^[^\n]*")
+end
+
+local function spawn(config)
+  local child, problem = core.spawn{
+    argv = { interpreter(), "-e", 'require("wgtwo.sandbox").main()', "--", "--parent" },
+    env = { LUA_PATH = package.path, LUA_CPATH = package.cpath, LUA_PATH_5_4 = false, LUA_CPATH_5_4 = false,
+      LUA_INIT = false, LUA_INIT_5_4 = false },
+  }
+  if not child then return nil, problem end
+  local sent
+  sent, problem = child:write(core.json_encode(config) .. "\n")
+  if sent then
+    local line
+    line, problem = read_line(child, core.now() + START_TIMEOUT)
+    local ready = line and core.json_decode(line)
+    if type(ready) == "table" and ready.ready then return child, ready end
+    problem = problem or "its first line is not what it should be: " .. tostring(line)
+  end
+  child:close()
+  return nil, problem
+end
+
+--- Writes the certificate to a file that goes with the sandbox.
+local function write_certificate(pem)
+  local path = os.tmpname()
+  local file = assert(io.open(path, "w"))
+  file:write(pem)
+  file:close()
+  return path
+end
+
+--- Starts a sandbox and waits until it is ready.
+--
+-- @tparam ?table given all optional: `clock` ("real", "virtual"), `seed`, `strict` (a call without a token is refused),
+--   `state` (a file that keeps everything over a restart), `clients` (a list of `{id, secret, scopes, redirect_uris,
+--   numbers}`; default: one, `id` and `secret`, with every scope), `generate` (`{types, rate, numbers, client}`, or a list
+--   of these: fake events), `numbers` (their subscribers), `wire` (forwarders in front of the ports, for `wire`);
+--   the rest is in `wgtwo/sandbox/settings.lua`
+-- @treturn ?sandbox with `target` (TLS), `plaintext_target`, `ca_file`, `url` (HTTP: OAuth, admin), `pid`
+-- @treturn ?wgtwo.error of kind "http" where it does not start
+-- @raise on misuse: an unknown option, a value out of range
+-- @usage local sandbox <close> = assert(wgtwo.sandbox.start{ clock = "virtual", seed = 7 })
+function sandbox.start(given)
+  local checked = settings.check("wgtwo.sandbox.start", given)
+  local child, ready = spawn(given or {})
+  if not child then return failed("no_sandbox", "the sandbox does not start: " .. tostring(ready)) end
+  return setmetatable({
+    process = child, target = ready.target, plaintext_target = ready.plaintext_target, url = ready.url,
+    pid = ready.pid, ca_file = write_certificate(ready.ca), first_client = checked.clients[1], closed = false,
+  }, Sandbox)
+end
+
+--- Runs a sandbox in this process, with options of the command line; does not return.
+-- `lua5.4 -e 'require("wgtwo.sandbox").main()' -- --help` says which.
+-- @tparam ?table words default: `arg`
+function sandbox.main(words)
+  require("wgtwo.sandbox.command").main(words)
+end
+
+--- Ends it. A second time does nothing.
+function Sandbox:close()
+  if self.closed then return end
+  self.closed = true
+  self.process:close()
+  os.remove(self.ca_file)
+end
+
+Sandbox.__close = Sandbox.close
+Sandbox.__gc = Sandbox.close
+
+function Sandbox:__tostring()
+  return ("wgtwo.sandbox(%s%s)"):format(self.url, self.closed and ", closed" or "")
+end
+
+-- Using it ----------------------------------------------------------------------------------------------------------------
+
+--- The options with which `wgtwo.connect` talks to this sandbox, as one of its clients.
+-- @tparam ?string|false id of the client; default: the first; false: without a token
+-- @treturn table
+-- @usage local client <close> = assert(wgtwo.connect(sandbox:client()))
+function Sandbox:client(id)
+  local options = { target = self.target, tls = { ca_file = self.ca_file }, auth = false }
+  if id == false then return options end
+  local client = self.first_client
+  if id and id ~= client.id then error(("the sandbox's first client is %q: give others with auth"):format(client.id), 2) end
+  options.auth = require("wgtwo.oauth").client_credentials{
+    client_id = client.id, client_secret = client.secret, token_url = self.url .. "/oauth2/token",
+  }
+  return options
+end
+
+--- Publishes an event.
+-- @tparam table event `type` (a v0 type or a v1 stream's name), `number` (its subscriber; default: one of the pool),
+--   `payload` (fields of the type's message, over a plausible default), `client` (the OAuth client that gets it;
+--   default: all)
+-- @treturn ?int the event's id
+-- @treturn ?wgtwo.error
+-- @raise an unknown type, a field that the payload's type does not have, a number that is none
+-- @usage sandbox:publish{ type = "SMS_EVENT", number = "+4799990001", payload = { text = "hi" } }
+function Sandbox:publish(event)
+  if type(event) ~= "table" then error("sandbox:publish: a table is needed", 2) end
+  local kind, wrong = kinds.get(event.type)
+  if not kind then error("sandbox:publish: " .. wrong, 2) end
+  local payload
+  if event.payload ~= nil then
+    local ok, made = pcall(message.new, kind.payload_name, event.payload)
+    if not ok then error("sandbox:publish: payload: " .. tostring(made), 2) end
+    payload = core.json_decode(message.tojson(made, { names = "proto" }))
+  end
+  local answer, err = ask(self, "POST", "/admin/events",
+    { type = event.type, number = event.number, client = event.client, payload = payload }, 2)
+  if not answer then return nil, err end
+  return math.tointeger(answer.id)
+end
+
+--- The events of the history.
+-- @tparam ?table filter `type`, `after` (an id), `limit` (the last so many)
+-- @treturn ?table a list: `id`, `type`, `number`, `client`, `time`, `payload`, `deliveries`, `acks`, and `subscriptions`,
+--   each with `subscription`, `deliveries`, `acked`
+-- @treturn ?wgtwo.error
+function Sandbox:events(filter)
+  local answer, err = ask(self, "GET", "/admin/events" .. query(filter))
+  return answer and answer.events, err
+end
+
+--- The streams that are open now: `method`, `client`, `peer`, `subscription`, `in_flight`, `backlog`, `counts`, …
+-- @tparam ?table filter `method` (an ending), `client`
+-- @treturn ?table a list
+-- @treturn ?wgtwo.error
+function Sandbox:streams(filter)
+  local answer, err = ask(self, "GET", "/admin/streams" .. query(filter))
+  return answer and answer.streams, err
+end
+
+--- Ends streams.
+-- @tparam ?table which `method` (an ending), `client`, `code` (a gRPC status name; default: OK, a clean end)
+-- @treturn ?int how many
+-- @treturn ?wgtwo.error
+-- @usage sandbox:end_streams{ code = "UNAVAILABLE" }
+function Sandbox:end_streams(which)
+  local answer, err = ask(self, "DELETE", "/admin/streams" .. query(which), nil, 2)
+  return answer and math.tointeger(answer.ended), err
+end
+
+--- Sets a fault. See `wgtwo.sandbox.faults` for its fields.
+-- @tparam table fault
+-- @treturn ?int its id, for `clear_faults`
+-- @treturn ?wgtwo.error
+-- @raise an unknown field, method or code
+-- @usage sandbox:fault{ method = "…/Ack", code = "UNAVAILABLE", count = 2 }
+function Sandbox:fault(fault)
+  local answer, err = ask(self, "POST", "/admin/faults", fault, 2)
+  return answer and math.tointeger(answer.id), err
+end
+
+--- The faults that are set, each with `id`, `seen` (calls that matched) and `struck`.
+function Sandbox:faults()
+  local answer, err = ask(self, "GET", "/admin/faults")
+  return answer and answer.faults, err
+end
+
+--- Takes faults back.
+-- @tparam ?int id of one; nil: all
+-- @treturn ?boolean true
+-- @treturn ?wgtwo.error
+function Sandbox:clear_faults(id)
+  local answer, err = ask(self, "DELETE", "/admin/faults" .. (id and "/" .. id or ""))
+  return answer and true, err
+end
+
+--- Sets faults of the wire, for a sandbox that was started with `wire = true`. What is not named stays as it is.
+-- @tparam table fault `drop` (true, "up", "down"), `refuse`, `half_open`, `delay` (seconds), `bandwidth` (bytes a second),
+--   `cut_after` (bytes towards the client); false turns one off; `reset = true`, `close = true`: all connections end now
+-- @treturn ?boolean true
+-- @treturn ?wgtwo.error
+-- @usage sandbox:wire{ drop = true }
+function Sandbox:wire(fault)
+  local answer, err = ask(self, "POST", "/admin/wire", fault, 2)
+  return answer and true, err
+end
+
+--- Turns all faults of the wire off.
+function Sandbox:clear_wire()
+  local answer, err = ask(self, "DELETE", "/admin/wire")
+  return answer and true, err
+end
+
+--- Lets virtual time pass.
+-- @tparam number seconds
+-- @treturn ?number the time after, in seconds since 1970
+-- @treturn ?wgtwo.error where the clock is real
+function Sandbox:advance(seconds)
+  local answer, err = ask(self, "POST", "/admin/clock", { advance = seconds }, 2)
+  return answer and answer.time, err
+end
+
+--- The sandbox's time, in seconds since 1970.
+function Sandbox:time()
+  local answer, err = ask(self, "GET", "/admin/clock")
+  return answer and answer.time, err
+end
+
+--- The calls that came, the oldest first: `method`, `client`, `metadata`, `requests`, `replies`, `code`, `message`, …;
+-- token requests are among them as "POST /oauth2/token". Secrets are not in it.
+-- @tparam ?table filter `method` (an ending), `client`, `after` (an id), `limit` (the last so many)
+-- @treturn ?table a list
+-- @treturn ?wgtwo.error
+function Sandbox:journal(filter)
+  local answer, err = ask(self, "GET", "/admin/journal" .. query(filter))
+  return answer and answer.calls, err
+end
+
+--- Sets the subscribers of fake events.
+-- @tparam table numbers a list in E.164 form
+-- @tparam ?string client an OAuth client's id; nil: of all that have none of their own
+-- @treturn ?boolean true
+-- @treturn ?wgtwo.error
+function Sandbox:numbers(numbers, client)
+  local answer, err = ask(self, "POST", "/admin/numbers", { numbers = numbers, client = client }, 2)
+  return answer and true, err
+end
+
+--- Replaces what fake events there are.
+-- @tparam table plans a list of `{types, rate, numbers, client}`; empty: none
+-- @treturn ?boolean true
+-- @treturn ?wgtwo.error
+function Sandbox:generate(plans)
+  local answer, err = ask(self, "POST", "/admin/generate", { plans = core.json_array(plans) }, 2)
+  return answer and true, err
+end
+
+--- Makes every token worthless: the next call with one is UNAUTHENTICATED.
+function Sandbox:revoke_tokens()
+  local answer, err = ask(self, "DELETE", "/admin/tokens")
+  return answer and true, err
+end
+
+--- Asks a number lookup of one client that has the stream open.
+-- @treturn ?string the question's id
+-- @treturn ?wgtwo.error where there is none
+function Sandbox:ask(number, recipient)
+  local answer, err = ask(self, "POST", "/admin/lookups", { number = number, recipient = recipient })
+  return answer and answer.id, err
+end
+
+--- The answers to number lookups.
+function Sandbox:lookups()
+  local answer, err = ask(self, "GET", "/admin/lookups")
+  return answer and answer.lookups, err
+end
+
+--- Everything that the sandbox knows, for `restore`.
+function Sandbox:snapshot()
+  return ask(self, "GET", "/admin/snapshot")
+end
+
+--- Goes back to a snapshot; every stream ends.
+function Sandbox:restore(snapshot)
+  local answer, err = ask(self, "POST", "/admin/snapshot", snapshot, 2)
+  return answer and true, err
+end
+
+--- Back to the beginning; every stream ends. The clock goes on.
+function Sandbox:reset()
+  local answer, err = ask(self, "POST", "/admin/reset", {})
+  return answer and true, err
+end
+
+return sandbox

@@ -1,0 +1,53 @@
+--- Who calls, and whether they may: the token of a call and the scope of a method.
+--
+-- As the platform's sandbox: no `authorization` is fine (unless the sandbox is strict), one that is sent must be valid.
+-- A method's scope is checked here; of `wgtwo.events.v0` it follows from the event types, which the handler checks.
+--
+-- @module wgtwo.sandbox.authorization
+
+local status = require "wgtwo.sandbox.status"
+
+local authorization = {}
+
+local ANONYMOUS <const> = {}
+
+-- Methods of gRPC itself: anyone may ask them, also in strict mode.
+local open_services = {
+  ["grpc.health.v1.Health"] = true,
+  ["grpc.reflection.v1.ServerReflection"] = true,
+  ["grpc.reflection.v1alpha.ServerReflection"] = true,
+}
+
+local function unauthenticated(message)
+  return nil, status.new("UNAUTHENTICATED", message)
+end
+
+--- Checks a call.
+-- @tparam table sandbox the server
+-- @tparam userdata call
+-- @tparam table route
+-- @treturn ?table `client` (id), `scopes` (a set); both nil without a token
+-- @treturn ?table a status
+function authorization.check(sandbox, call, route)
+  local method = route.method
+  local header = call:metadata("authorization")
+  if not header then
+    if sandbox.settings.strict and not open_services[method.service] then
+      return unauthenticated("a token is needed: this sandbox is strict")
+    end
+    return ANONYMOUS
+  end
+  local value = header:match("^[Bb]earer +(%S+)$")
+  if not value then return unauthenticated("authorization is not of the form \"Bearer TOKEN\"") end
+  local token, problem = sandbox.tokens:check(value)
+  if not token then return unauthenticated(problem) end
+  if method.scope and not token.scopes[method.scope] then
+    return nil, status.new("PERMISSION_DENIED", ('the token lacks the scope "%s"'):format(method.scope), {
+      { type = "google.rpc.ErrorInfo", reason = "INSUFFICIENT_SCOPE", domain = "sandbox",
+        metadata = { scope = method.scope, method = method.name } },
+    })
+  end
+  return token
+end
+
+return authorization

@@ -1,0 +1,196 @@
+--- The sandbox as a process: its command line, its ready line, its end.
+--
+-- Started by `wgtwo.sandbox.start` it reads its settings, one line of JSON, from its standard input, and ends when that
+-- ends: with its parent, however that goes. Started by hand it takes options and ends at SIGINT or SIGTERM.
+--
+-- @module wgtwo.sandbox.command
+
+local core = require "wgtwo.core"
+local options = require "wgtwo.options"
+local settings = require "wgtwo.sandbox.settings"
+
+local command = {}
+
+local HELP <const> = [[
+A sandbox of the Working Group Two APIs: gRPC with TLS and in plaintext, OAuth 2.0, and an admin API over HTTP.
+
+  lua5.4 -e 'require("wgtwo.sandbox").main()' -- [options]
+
+  --port N             gRPC with TLS (0, the default: chosen by the kernel)
+  --plaintext-port N   gRPC in plaintext
+  --http-port N        OAuth and the admin API
+  --strict             refuse calls without a token
+  --client ID          a client with every scope; its secret is in the environment, WGTWO_SANDBOX_SECRET (default: secret)
+  --clock real|virtual a virtual clock moves only when it is told to
+  --seed N             of everything that is made up (1)
+  --generate TYPES     fake events, such as SMS_EVENT,handset_change
+  --rate N             how many of them a second (1)
+  --state FILE         keep everything in this file, over a restart
+  --wire               forwarders in front of the gRPC ports, for faults of the wire
+  --consent auto|page  the user consents by itself, or on a page
+  --config FILE        more settings, as JSON: see wgtwo/sandbox/settings.lua
+  --scenario FILE      run this Lua script against the sandbox, and end with its exit code
+  --help
+
+When it is ready it writes one line of JSON: target (TLS), plaintext_target, url (HTTP), ca (PEM), pid. Then:
+
+  export WGTWO_SANDBOX=URL     for scripts, which connect to it as the environment "local"
+  curl URL/admin/journal       the calls that came; see wgtwo/sandbox/admin.lua for the rest
+]]
+
+local flags = { ["--strict"] = "strict", ["--wire"] = "wire" }
+local values = {
+  ["--port"] = "port", ["--plaintext-port"] = "plaintext_port", ["--http-port"] = "http_port", ["--clock"] = "clock",
+  ["--seed"] = "seed", ["--state"] = "state", ["--consent"] = "consent", ["--generate"] = "generate", ["--rate"] = "rate",
+  ["--client"] = "client", ["--config"] = "config", ["--scenario"] = "scenario",
+}
+local integers = { port = true, plaintext_port = true, http_port = true, seed = true }
+
+local function fail(text, ...)
+  io.stderr:write("wgtwo sandbox: ", text:format(...), "\n")
+  os.exit(2, true)
+end
+
+local function known_words()
+  local words = { "--help" }
+  for word in pairs(flags) do words[#words + 1] = word end
+  for word in pairs(values) do words[#words + 1] = word end
+  return words
+end
+
+--- Reads the words of the command line.
+local function parse(words)
+  local parsed, index = {}, 1
+  while words[index] do
+    local word, value = words[index], nil
+    local name = word:match("^(%-%-[^=]+)=")
+    if name then word, value = name, words[index]:sub(#name + 2) end
+    if word == "--help" then
+      io.stdout:write(HELP)
+      os.exit(0, true)
+    elseif flags[word] and not value then
+      parsed[flags[word]] = true
+    elseif values[word] then
+      if not value then
+        index = index + 1
+        value = words[index] or fail("%s needs a value", word)
+      end
+      local key = values[word]
+      parsed[key] = integers[key] and (math.tointeger(tonumber(value)) or fail("%s: not a number: %s", word, value))
+        or value
+    else
+      fail("unknown option %s%s", word, options.suggestion(word, known_words()))
+    end
+    index = index + 1
+  end
+  return parsed
+end
+
+local function read_config(path)
+  local file, problem = io.open(path)
+  if not file then fail("--config: %s", problem) end
+  local given
+  given, problem = core.json_decode(file:read("a"))
+  file:close()
+  if type(given) ~= "table" then fail("--config: %s is no JSON object: %s", path, tostring(problem)) end
+  return given
+end
+
+--- The settings that the command line asks for.
+local function from_command_line(words)
+  local parsed = parse(words)
+  local scenario = parsed.scenario
+  local given = parsed.config and read_config(parsed.config) or {}
+  if parsed.client then
+    given.clients = { { id = parsed.client, secret = os.getenv("WGTWO_SANDBOX_SECRET") or "secret" } }
+  end
+  if parsed.generate then
+    local types = {}
+    for name in parsed.generate:gmatch("[^,%s]+") do types[#types + 1] = name end
+    given.generate = { { types = types, rate = tonumber(parsed.rate or 1) or fail("--rate: not a number") } }
+  elseif parsed.rate then
+    fail("--rate needs --generate")
+  end
+  for name, value in pairs(parsed) do
+    if settings.spec[name] and name ~= "generate" then given[name] = value end
+  end
+  return given, scenario
+end
+
+local function ready_line(server)
+  local line = server:describe()
+  line.ready, line.pid = true, command.pid()
+  io.stdout:write(core.json_encode(line), "\n")
+  io.stdout:flush()
+end
+
+--- This process's id.
+function command.pid()
+  local file = io.open("/proc/self/stat")
+  local pid = file and file:read("n")
+  if file then file:close() end
+  return pid
+end
+
+--- Serves until it is told to end; Ctrl-C is "interrupted!", raised out of the wait.
+local function serve(server, with_parent)
+  while true do
+    local ok, problem = pcall(server.run, server)
+    if ok then return 0 end
+    if not tostring(problem):find("interrupted!", 1, true) then error(problem, 0) end
+    if not with_parent then return 130 end -- a parent decides itself when its sandbox ends
+  end
+end
+
+--- Ends the sandbox when the standard input ends.
+local function watch_parent(server)
+  local watch = assert(core.watch(0))
+  server.reactor:watch(watch, function()
+    while watch:take() do
+      local text = core.read(0, 4096)
+      if text == "" or text == nil then return server:stop() end
+    end
+  end)
+  watch:take()
+end
+
+--- The words for the sandbox: those after `--`, else those of the script that runs. Lua takes the first word after `--`
+-- for a script's name, and puts all of them into `arg` at its own places.
+local function own_words()
+  if type(arg) ~= "table" then return {} end
+  local first = 0
+  while arg[first - 1] do first = first - 1 end
+  for index = first, #arg do
+    if arg[index] == "--" then return { table.unpack(arg, index + 1) } end
+  end
+  return first < 0 and { table.unpack(arg) } or {}
+end
+
+--- Runs a sandbox in this process. Does not return.
+-- @tparam ?table words of the command line; default: those of this process
+function command.main(words)
+  words = words or own_words()
+  local with_parent = words[1] == "--parent"
+  local given, scenario
+  if with_parent then
+    given = core.json_decode(io.stdin:read("l") or "") or {}
+  else
+    given, scenario = from_command_line(words)
+  end
+  local ok, checked = pcall(settings.check, "sandbox", given)
+  if not ok then fail("%s", (checked:gsub("^.-: sandbox: ", ""))) end
+  local server, problem = require("wgtwo.sandbox.server").new(checked)
+  if not server then fail("%s", problem) end
+  local code
+  if scenario then
+    code = require("wgtwo.sandbox.scenario").run(server, scenario)
+  else
+    ready_line(server)
+    if with_parent then watch_parent(server) end
+    code = serve(server, with_parent)
+  end
+  server:close()
+  os.exit(code, true)
+end
+
+return command

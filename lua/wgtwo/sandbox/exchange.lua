@@ -1,0 +1,250 @@
+--- One call as the sandbox handles it: from its arrival to its status, through authorization, faults and the journal.
+--
+-- A route serves a method in one of three ways:
+--
+--   * `unary(sandbox, exchange, request)` returns the reply (a table, a message or bytes), or nil and a status;
+--   * `stream(sandbox, exchange, request)` for one request and many replies, `bidi(sandbox, exchange)` for many of both:
+--     they send when they like, and return nil and a status where the call fails at once.
+--
+-- Whatever a handler keeps (timers, members) it gives back in `on_close`, which is called once, however the call ends.
+--
+-- @module wgtwo.sandbox.exchange
+
+local age = require "wgtwo.sandbox.age"
+local core = require "wgtwo.core"
+local status = require "wgtwo.sandbox.status"
+
+local Exchange = {}
+Exchange.__index = Exchange
+
+local exchange = {}
+
+local OK <const> = status.new("OK", "")
+
+-- For handlers -------------------------------------------------------------------------------------------------------
+
+--- Calls a function when the call is over.
+function Exchange:on_close(f) self.closing = f end
+
+--- Calls a function when `send` has room again after it said false.
+function Exchange:on_room(f) self.room = f end
+
+--- Calls functions for each request of a stream, and when the client has sent its last.
+function Exchange:on_message(message, at_end) self.message, self.at_end = message, at_end end
+
+--- Checks that the token has a scope. Without a token there is none to check.
+-- @tparam ?string scope
+-- @tparam ?string what for the message: "for SMS_EVENT"
+-- @treturn ?table a status
+function Exchange:require_scope(scope, what)
+  if not scope or not self.scopes or self.scopes[scope] then return nil end
+  return status.new("PERMISSION_DENIED", ('the token lacks the scope "%s"%s'):format(scope, what and " " .. what or ""), {
+    { type = "google.rpc.ErrorInfo", reason = "INSUFFICIENT_SCOPE", domain = "sandbox",
+      metadata = { scope = scope, method = self.method.name } },
+  })
+end
+
+--- Sends the initial metadata now, so that the client sees its stream established.
+function Exchange:send_headers()
+  self.call:headers()
+end
+
+--- Sends one reply of a stream.
+-- @tparam string bytes
+-- @treturn ?boolean true; false where there is no room; nil where the call is over
+function Exchange:send(bytes)
+  if self.faulty then return self.faulty:send(self, bytes) end
+  return self:transmit(bytes)
+end
+
+--- The same, past all faults.
+function Exchange:transmit(bytes)
+  local sent = self.call:write(bytes)
+  if sent then self.entry:sent(bytes) end
+  if sent == nil then return false end -- on_close is on its way
+  return sent
+end
+
+--- Ends the call.
+-- @tparam ?table reason a status; nil: OK
+function Exchange:finish(reason)
+  if self.finished then return end
+  self.finished = true
+  reason = reason or OK
+  self.entry:ended(reason)
+  reason:finish(self.call)
+  self:release()
+end
+
+-- The course of a call ------------------------------------------------------------------------------------------------
+
+--- Lets go of everything, once.
+function Exchange:release()
+  if self.released then return end
+  self.released = true
+  local calls = self.calls
+  calls.open[self.call] = nil
+  calls.count = calls.count - 1
+  calls.sandbox.reactor:forget(self.call)
+  local clock = calls.sandbox.clock
+  for timer in pairs(self.timers or {}) do clock:cancel(timer) end
+  age.closed(calls.sandbox, self)
+  if self.closing then self.closing() end
+  self.call:close()
+end
+
+--- Does something later, unless the call is over by then.
+function Exchange:after(seconds, f)
+  local timers = self.timers or {}
+  self.timers = timers
+  timers[self.calls.sandbox.clock:after(seconds, function(timer)
+    timers[timer] = nil
+    f()
+  end)] = true
+end
+
+local function answer(self, reply, reason)
+  if reply == nil then return self:finish(reason or status.new("INTERNAL", "the handler gave no answer")) end
+  local fault = self.faulty
+  if fault then
+    if fault.ack_status and self.route.ack then reply = { ack_status = { status_code = fault.ack_status } } end
+    if fault.applied then return self:finish(fault:status()) end
+  end
+  local bytes = type(reply) == "string" and reply or core.encode(self.method.output, reply)
+  if fault then bytes = fault:spoil(bytes) end
+  self.finished = true
+  self.entry:sent(bytes)
+  self.entry:ended(OK)
+  self.call:reply(bytes)
+  self:release()
+end
+
+local function failed(err)
+  return { message = debug.traceback(tostring(err), 2) }
+end
+
+--- Calls a handler; its defects become INTERNAL.
+local function guarded(self, f, ...)
+  local ok, reply, reason = xpcall(f, failed, self.calls.sandbox, self, ...)
+  if ok then return reply, reason end
+  io.stderr:write("wgtwo sandbox: ", self.method.name, ": ", reply.message, "\n")
+  return nil, status.new("INTERNAL", "the sandbox has a defect: " .. (reply.message:match("^[^\n]*") or ""))
+end
+
+--- The one request of a unary call or a server stream is here.
+local function handle(self, request)
+  local route = self.route
+  if route.check then
+    local wrong = route.check(request, self)
+    if wrong then return self:finish(wrong) end
+  end
+  if route.unary then
+    answer(self, guarded(self, route.unary, request))
+  else
+    local _, reason = guarded(self, route.stream, request)
+    if reason then self:finish(reason) end
+  end
+end
+
+--- What a fault does before the handler is asked. True: go on.
+local function pass_fault(self, go_on)
+  local fault = self.faulty
+  if not fault then return true end
+  if fault.hang then return false end
+  local delay = fault:take_delay()
+  if delay then
+    self:after(delay, go_on)
+    return false
+  end
+  if fault.reset and fault.after == 0 then
+    self.entry:ended(status.new("UNAVAILABLE", "reset"))
+    self.finished = true
+    self.call:reset()
+    self:release()
+    return false
+  end
+  if fault.code and not fault.applied and fault.after == 0 then
+    self:finish(fault:status())
+    return false
+  end
+  return true
+end
+
+--- Nothing more comes from the client.
+local function ended(self)
+  if self.request_taken or self.method.client_streaming then
+    if self.at_end then
+      local f = self.at_end
+      self.at_end = nil
+      guarded(self, f)
+    end
+  elseif not self.call:over() then
+    self:finish(status.new("INTERNAL", "a request is needed"))
+  end
+end
+
+--- Takes what the client has sent.
+local function take(self)
+  local call, kind = self.call, self.method.input
+  while not self.finished and (self.message or not self.request_taken) do
+    local message, problem = call:take(kind)
+    if message == false then return end
+    if message == nil then
+      if problem then return self:finish(status.new("INTERNAL", "the request cannot be decoded: " .. problem)) end
+      return ended(self)
+    end
+    self.entry:received(message)
+    if self.message then
+      local _, reason = guarded(self, self.message, message)
+      if reason then self:finish(reason) end
+    else
+      self.request_taken = true
+      handle(self, message)
+    end
+  end
+end
+
+local function start(self)
+  if self.finished then return end
+  if not pass_fault(self, function() start(self) end) then return end
+  self.started = true
+  if self.method.kind ~= "unary" then age.opened(self.calls.sandbox, self) end
+  if self.route.bidi then
+    local _, reason = guarded(self, self.route.bidi)
+    if reason then return self:finish(reason) end
+  end
+  take(self)
+end
+
+--- The core has news of the call.
+function Exchange:news()
+  if self.call:over() then
+    if not self.finished then
+      self.finished = true
+      self.entry:ended(status.new("CANCELLED", "the client ended the call, or its connection or deadline did"))
+    end
+    return self:release()
+  end
+  if self.started then take(self) end
+  if self.room and not self.finished then self.room() end
+end
+
+--- A call has arrived.
+-- @tparam table calls
+-- @tparam userdata call of the core
+-- @tparam table route
+-- @tparam table entry of the journal
+-- @tparam table principal `client`, `scopes`
+-- @tparam ?table faulty the fault that strikes this call
+-- @treturn table
+function exchange.new(calls, call, route, entry, principal, faulty)
+  return setmetatable({ calls = calls, call = call, route = route, method = route.method, entry = entry,
+    client = principal.client, scopes = principal.scopes, faulty = faulty }, Exchange)
+end
+
+--- Starts to handle it.
+function Exchange:start()
+  start(self)
+end
+
+return exchange

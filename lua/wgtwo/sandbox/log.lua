@@ -1,0 +1,92 @@
+--- The history of events: one sequence for all kinds, bounded by age and by count.
+--
+-- An event has `id` (1, 2, 3 … over all kinds), `kind`, `at` (seconds since 1970), `number` (its subscriber), `client`
+-- (the OAuth client that may see it; nil: every one), `payload` (a table), `body` (the bytes that are the same in every
+-- delivery), `records` (one for each subscription that got it).
+--
+-- @module wgtwo.sandbox.log
+
+local core = require "wgtwo.core"
+local clock = require "wgtwo.sandbox.clock"
+
+local Log = {}
+Log.__index = Log
+
+local log = {}
+
+--- An empty history.
+-- @tparam table time the clock
+-- @tparam table limits `history` (seconds), `history_events` (count)
+-- @treturn table
+function log.new(time, limits)
+  return setmetatable({ clock = time, limits = limits, first = 1, last = 0, events = {} }, Log)
+end
+
+--- What is the same in every delivery of an event, as bytes of the message that carries it.
+local function encode_body(event)
+  local kind = event.kind
+  local carried = { [kind.field] = event.payload }
+  if kind.api == "v0" then
+    carried.timestamp = clock.timestamp(event.at)
+    if event.number then
+      carried.owner = { phone_number = { e164 = event.number }, sub = event.sub }
+    end
+  end
+  return core.encode(kind.carrier, carried)
+end
+
+--- Forgets what is older than the history, and the oldest above the count.
+function Log:prune()
+  local events, oldest = self.events, self.clock:now() - self.limits.history
+  local surplus = self.last - self.limits.history_events
+  while self.first <= self.last and (self.first <= surplus or events[self.first].at < oldest) do
+    events[self.first] = nil
+    self.first = self.first + 1
+  end
+end
+
+--- Adds an event.
+-- @tparam table event `kind`, `payload`, and what is known of `number`, `client`, `sub`
+-- @treturn table the event
+-- @raise where the payload does not fit its type
+function Log:append(event)
+  event.at = event.at or self.clock:now()
+  event.body = encode_body(event)
+  event.records = {}
+  local id = self.last + 1
+  event.id = id
+  self.events[id] = event
+  self.last = id
+  self:prune()
+  return event
+end
+
+--- Puts back an event of a snapshot, under the id it had.
+function Log:restore(event)
+  event.body = encode_body(event)
+  event.records = {}
+  if self.last < self.first then self.first = event.id end
+  self.events[event.id] = event
+  self.last = event.id
+end
+
+--- An event by its id.
+-- @treturn ?table nil where it is no longer, or not yet, there
+function Log:get(id)
+  return self.events[id]
+end
+
+--- The id of the first event at or after a time.
+-- @tparam number time
+-- @treturn int one past the last where there is none
+function Log:since(time)
+  self:prune()
+  local low, high = self.first, self.last + 1
+  while low < high do
+    local middle = (low + high) // 2
+    if self.events[middle].at < time then low = middle + 1 else high = middle end
+  end
+  return low
+end
+
+return log

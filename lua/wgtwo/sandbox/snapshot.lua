@@ -1,0 +1,178 @@
+--- Everything that the sandbox knows, as plain values: taken, and put back.
+--
+-- A snapshot holds the history, subscriptions with their positions and what is unacknowledged, tokens, number pools,
+-- faults, and the generators' states. It does not hold open streams: after a restore their subscriptions wait for them,
+-- as after a disconnect.
+--
+-- @module wgtwo.sandbox.snapshot
+
+local core = require "wgtwo.core"
+local kinds = require "wgtwo.sandbox.kinds"
+local numbers = require "wgtwo.sandbox.numbers"
+
+local snapshot = {}
+
+snapshot.VERSION = 1
+
+--- An event's payload in proto3's JSON, as a table.
+-- @tparam table event
+-- @treturn table
+function snapshot.payload(event)
+  local kind = event.kind
+  local message = core.decode(kind.payload, core.encode(kind.payload, event.payload))
+  return core.json_decode(core.tojson(message, { names = "proto" }))
+end
+
+--- An event as plain values.
+function snapshot.event(event)
+  return { id = event.id, type = event.kind.name, at = event.at, number = event.number, client = event.client,
+    sub = event.sub, payload = snapshot.payload(event) }
+end
+
+--- A subscription as plain values; nil for one that ends with its stream.
+function snapshot.subscription(sub, now)
+  if not sub.key then return nil end
+  local names, pending = {}, {}
+  for name in pairs(sub.kinds) do names[#names + 1] = name end
+  table.sort(names)
+  for id, record in pairs(sub.pending) do pending[#pending + 1] = { id = id, deliveries = record.deliveries } end
+  table.sort(pending, function(a, b) return a.id < b.id end)
+  return { id = sub.id, api = sub.api, key = sub.key, name = sub.name, kinds = names, client = sub.client,
+    cursor = sub.cursor, kept = sub.kept, exclusive = sub.exclusive, counts = sub.counts,
+    pending = core.json_array(pending), left_at = sub.expiry and sub.expiry.at - sub.kept or now }
+end
+
+local function values(map)
+  local list = {}
+  for _, value in pairs(map) do list[#list + 1] = value end
+  table.sort(list, function(a, b) return a.value < b.value end)
+  return list
+end
+
+local function scopes_list(token)
+  local list = {}
+  for scope in pairs(token.scopes) do list[#list + 1] = scope end
+  table.sort(list)
+  return core.json_array(list)
+end
+
+--- Tokens as plain values. They are of this sandbox alone, and worth nothing elsewhere.
+function snapshot.tokens(tokens)
+  local access, refresh = {}, {}
+  for i, token in ipairs(values(tokens.access)) do
+    access[i] = { value = token.value, client = token.client, scopes = scopes_list(token), scope = token.scope,
+      user = token.user, expires_at = token.expires_at }
+  end
+  for i, token in ipairs(values(tokens.refresh)) do
+    refresh[i] = { value = token.value, client = token.client, list = core.json_array(token.list), user = token.user }
+  end
+  return { access = core.json_array(access), refresh = core.json_array(refresh) }
+end
+
+--- The states of the generators, as text: 64 bits do not fit JSON's numbers.
+function snapshot.randoms(sandbox)
+  local function text(r) return ("%d"):format(r.state) end
+  return { events = text(sandbox.random), ids = text(sandbox.ids), tokens = text(sandbox.tokens.random),
+    faults = text(sandbox.faults.random) }
+end
+
+--- Takes a snapshot.
+-- @tparam table sandbox the server
+-- @treturn table
+function snapshot.take(sandbox)
+  local log, now = sandbox.log, sandbox.clock:now()
+  local events, subs = {}, {}
+  for id = log.first, log.last do events[#events + 1] = snapshot.event(log:get(id)) end
+  for _, sub in ipairs(sandbox.subscriptions:list()) do subs[#subs + 1] = snapshot.subscription(sub, now) end
+  return { version = snapshot.VERSION, time = now, virtual = sandbox.clock.virtual, last = log.last,
+    events = core.json_array(events), subscriptions = core.json_array(subs), serial = sandbox.subscriptions.serial,
+    tokens = snapshot.tokens(sandbox.tokens), pools = sandbox.pools, random = snapshot.randoms(sandbox),
+    faults = core.json_array(sandbox.faults:describe()) }
+end
+
+-- Putting back ----------------------------------------------------------------------------------------------------------
+
+local function set_of(list)
+  local set = {}
+  for _, name in ipairs(list) do set[name] = true end
+  return set
+end
+
+local function restore_event(sandbox, given)
+  local kind = assert(kinds.get(given.type))
+  local message = assert(core.fromjson(kind.payload, core.json_encode(given.payload)))
+  sandbox.log:restore{ id = math.tointeger(given.id), kind = kind, at = given.at, number = given.number,
+    client = given.client, sub = given.sub, payload = core.totable(message) }
+end
+
+local function restore_subscription(sandbox, given)
+  local sub = sandbox.subscriptions:add{ id = math.tointeger(given.id), api = given.api, key = given.key,
+    name = given.name, kinds = set_of(given.kinds), client = given.client, cursor = math.tointeger(given.cursor),
+    kept = given.kept, exclusive = given.exclusive }
+  for name, count in pairs(given.counts or {}) do sub.counts[name] = count end
+  for _, one in ipairs(given.pending) do
+    local event = sandbox.log:get(math.tointeger(one.id))
+    if event then
+      local record = { event = event, subscription = sub, deliveries = one.deliveries }
+      event.records[#event.records + 1] = record
+      sub.pending[event.id] = record
+      sub.again.tail = sub.again.tail + 1
+      sub.again[sub.again.tail] = record
+    end
+  end
+  sandbox.subscriptions:expire_later(sub, given.left_at + given.kept)
+end
+
+local function restore_tokens(tokens, given)
+  for _, token in ipairs(given.access) do
+    tokens.access[token.value] = { value = token.value, client = token.client, scopes = set_of(token.scopes),
+      scope = token.scope, user = token.user, expires_at = token.expires_at }
+  end
+  for _, token in ipairs(given.refresh) do
+    tokens.refresh[token.value] = { value = token.value, client = token.client, list = token.list, user = token.user }
+  end
+end
+
+local function restore_randoms(sandbox, given)
+  local generators = { events = sandbox.random, ids = sandbox.ids, tokens = sandbox.tokens.random,
+    faults = sandbox.faults.random }
+  for name, r in pairs(generators) do r.state = assert(math.tointeger(tonumber(given[name])), name) end
+end
+
+local function put_back(sandbox, given)
+  if sandbox.clock.virtual and given.virtual then sandbox.clock.time = given.time end
+  for _, event in ipairs(given.events) do restore_event(sandbox, event) end
+  if sandbox.log.last < given.last then -- all events have left the history: their numbers are used up nevertheless
+    sandbox.log.first, sandbox.log.last = given.last + 1, math.tointeger(given.last)
+  end
+  for _, sub in ipairs(given.subscriptions) do restore_subscription(sandbox, sub) end
+  sandbox.subscriptions.serial = math.tointeger(given.serial)
+  restore_tokens(sandbox.tokens, given.tokens)
+  for client, list in pairs(given.pools) do
+    if #list > 0 then
+      for _, number in ipairs(list) do assert(numbers.is_e164(number), "a number is not E.164") end
+      sandbox.pools[client] = list
+    end
+  end
+  restore_randoms(sandbox, given.random)
+  for _, fault in ipairs(given.faults) do
+    fault.id, fault.seen, fault.struck = nil, nil, nil
+    sandbox.faults:add(fault)
+  end
+end
+
+--- Goes back to a snapshot. Every stream ends.
+-- @tparam table sandbox the server
+-- @tparam table given
+-- @treturn ?boolean true
+-- @treturn ?string why not; the sandbox is at its beginning then
+function snapshot.restore(sandbox, given)
+  if given.version ~= snapshot.VERSION then return nil, "this is no snapshot of this version" end
+  sandbox:reset()
+  local ok, problem = pcall(put_back, sandbox, given)
+  if ok then return true end
+  sandbox:reset()
+  return nil, "the snapshot cannot be read: " .. tostring(problem)
+end
+
+return snapshot
