@@ -151,7 +151,7 @@ static const char *read_url(HttpRequest *request, const char *text, bool *tls, b
   if (url == NULL) return "out of memory";
   CURLUcode code = curl_url_set(url, CURLUPART_URL, text, CURLU_DISALLOW_USER);
   if (code == CURLUE_USER_NOT_ALLOWED) {
-    wrong = "it holds a user name: credentials do not belong into a URL";
+    wrong = "it holds a user name: credentials do not belong in a URL";
   } else if (code != CURLUE_OK || curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK ||
              curl_url_get(url, CURLUPART_HOST, &host, 0) != CURLUE_OK ||
              curl_url_get(url, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != CURLUE_OK) {
@@ -334,6 +334,10 @@ static void push_error(lua_State *L, const HttpRequest *request) {
   }
   if (request->answer_headers.overflow) {
     lua_pushfstring(L, "%s: the answer's headers are longer than %d bytes", request->place, MAX_HEADERS);
+    return;
+  }
+  if (request->code == CURLE_COULDNT_CONNECT && request->os_error != 0) {
+    lua_pushfstring(L, "%s: %s", request->place, strerror((int)request->os_error));
     return;
   }
   luaL_buffinit(L, &line);

@@ -29,6 +29,7 @@ static const char worker_key = 0;
 static void finish(HttpWorker *worker, HttpRequest *request, CURLcode code) {
   curl_multi_remove_handle(worker->multi, request->easy);
   curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &request->status);
+  curl_easy_getinfo(request->easy, CURLINFO_OS_ERRNO, &request->os_error);
   curl_easy_cleanup(request->easy);
   request->easy = NULL;
   request->code = code;

@@ -36,6 +36,7 @@ struct HttpRequest {
   atomic_bool finished;  /* what follows is not written any more */
   CURLcode code;
   long status;
+  long os_error; /* errno of a failed connect, or 0 */
   HttpBuffer answer_headers, answer_body;
   char error[CURL_ERROR_SIZE]; /* curl's own text */
   HttpRequest *next;           /* in the worker's lists */

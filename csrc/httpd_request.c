@@ -79,10 +79,15 @@ static OpKind request_kind = { .name = "wgtwo.httpd.request", .destroy = destroy
 
 /* Receiving; libmicrohttpd's thread */
 
+/* Without the white space behind a header's value. */
+static size_t trimmed_length(const char *value, size_t length) {
+  while (length > 0 && (value[length - 1] == ' ' || value[length - 1] == '\t')) length--;
+  return length;
+}
+
 static enum MHD_Result add_field(void *cls, enum MHD_ValueKind kind, const char *name, size_t name_length,
                                  const char *value, size_t length) {
   FieldList *list = cls;
-  (void)kind;
   if (list->count == list->size) {
     size_t size = list->size == 0 ? 16 : list->size * 2;
     Field *grown = realloc(list->fields, size * sizeof *grown);
@@ -91,7 +96,7 @@ static enum MHD_Result add_field(void *cls, enum MHD_ValueKind kind, const char 
     list->size = size;
   }
   Field *field = &list->fields[list->count];
-  field->length = value == NULL ? 0 : length;
+  field->length = value == NULL ? 0 : kind == MHD_HEADER_KIND ? trimmed_length(value, length) : length;
   field->name = strndup(name, name_length);
   field->value = malloc(field->length + 1);
   if (field->name == NULL || field->value == NULL) {
