@@ -143,6 +143,14 @@ static bool is_loopback(const char *host) {
   return strcasecmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 || strcmp(host, "[::1]") == 0;
 }
 
+/* "host:port", or NULL. The caller frees it. */
+static char *join_place(const char *host, const char *port) {
+  size_t size = strlen(host) + strlen(port) + 2;
+  char *place = malloc(size);
+  if (place != NULL) snprintf(place, size, "%s:%s", host, port);
+  return place;
+}
+
 /* Sets place; NULL, or what is wrong with the URL. */
 static const char *read_url(HttpRequest *request, const char *text, bool *tls, bool *loopback) {
   const char *wrong = NULL;
@@ -150,24 +158,20 @@ static const char *read_url(HttpRequest *request, const char *text, bool *tls, b
   CURLU *url = curl_url();
   if (url == NULL) return "out of memory";
   CURLUcode code = curl_url_set(url, CURLUPART_URL, text, CURLU_DISALLOW_USER);
+  if (code == CURLUE_OK) code = curl_url_get(url, CURLUPART_SCHEME, &scheme, 0);
   if (code == CURLUE_USER_NOT_ALLOWED) {
     wrong = "it holds a user name: credentials do not belong in a URL";
-  } else if (code != CURLUE_OK || curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK ||
-             curl_url_get(url, CURLUPART_HOST, &host, 0) != CURLUE_OK ||
+  } else if (code == CURLUE_UNSUPPORTED_SCHEME ||
+             (code == CURLUE_OK && strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0)) {
+    wrong = "only http and https are spoken here";
+  } else if (code != CURLUE_OK || curl_url_get(url, CURLUPART_HOST, &host, 0) != CURLUE_OK ||
              curl_url_get(url, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != CURLUE_OK) {
     wrong = "it is not of the form https://host/path";
-  } else if (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0) {
-    wrong = "only http and https are spoken here";
   } else {
-    size_t size = strlen(host) + strlen(port) + 2;
-    request->place = malloc(size);
-    if (request->place == NULL) {
-      wrong = "out of memory";
-    } else {
-      snprintf(request->place, size, "%s:%s", host, port);
-      *tls = strcmp(scheme, "https") == 0;
-      *loopback = is_loopback(host);
-    }
+    request->place = join_place(host, port);
+    if (request->place == NULL) wrong = "out of memory";
+    *tls = strcmp(scheme, "https") == 0;
+    *loopback = is_loopback(host);
   }
   curl_free(scheme);
   curl_free(host);
