@@ -1,0 +1,274 @@
+#include "process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <lauxlib.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "loop.h"
+
+extern char **environ;
+
+enum { GRACE_MS = 2000 /* for each of: the end of its input, SIGTERM */ };
+
+typedef struct Process {
+  Op op;
+  pid_t pid;         /* 0 once it was waited for */
+  int pidfd;         /* readable when it has ended */
+  int input, output; /* our ends of its pipes; -1 when closed */
+  int exit_code, end_signal;
+} Process;
+
+static void close_descriptor(int *fd) {
+  if (*fd >= 0) close(*fd);
+  *fd = -1;
+}
+
+static void destroy_process(Op *op) { free(op); }
+
+static OpKind process_kind = { .name = "wgtwo.process", .destroy = destroy_process };
+
+static Process *check_process(lua_State *L) { return (Process *)op_check(L, 1, &process_kind); }
+
+/* Starting */
+
+/* The list at field name of the table at index 1 as a NULL-terminated array, a userdata on the stack. */
+static char **string_array(lua_State *L, int index) {
+  lua_Integer n = luaL_len(L, index);
+  char **strings = lua_newuserdatauv(L, ((size_t)n + 1) * sizeof *strings, 0);
+  for (lua_Integer i = 1; i <= n; i++) {
+    if (lua_rawgeti(L, index, i) != LUA_TSTRING) luaL_error(L, "core.spawn: arguments are strings");
+    strings[i - 1] = (char *)lua_tostring(L, -1);
+    lua_pop(L, 1); /* the list still holds it */
+  }
+  strings[n] = NULL;
+  return strings;
+}
+
+/* Whether the table at index env (or nil) says something about the variable in `entry`, "NAME=value". */
+static bool is_replaced(lua_State *L, int env, const char *entry) {
+  if (lua_isnil(L, env)) return false;
+  const char *equals = strchr(entry, '=');
+  lua_pushlstring(L, entry, equals == NULL ? strlen(entry) : (size_t)(equals - entry));
+  lua_rawget(L, env);
+  bool replaced = !lua_isnil(L, -1);
+  lua_pop(L, 1);
+  return replaced;
+}
+
+/* This process's environment with the changes of the table at index env, as a list on the stack. */
+static void push_environment(lua_State *L, int env) {
+  lua_Integer n = 0;
+  lua_newtable(L);
+  int list = lua_gettop(L);
+  for (char **entry = environ; *entry != NULL; entry++) {
+    if (is_replaced(L, env, *entry)) continue;
+    lua_pushstring(L, *entry);
+    lua_rawseti(L, list, ++n);
+  }
+  if (lua_isnil(L, env)) return;
+  lua_pushnil(L);
+  while (lua_next(L, env)) {
+    if (lua_type(L, -2) != LUA_TSTRING) luaL_error(L, "core.spawn: names of environment variables are strings");
+    if (lua_type(L, -1) == LUA_TSTRING) {
+      lua_pushfstring(L, "%s=%s", lua_tostring(L, -2), lua_tostring(L, -1));
+      lua_rawseti(L, list, ++n);
+    }
+    lua_pop(L, 1);
+  }
+}
+
+/* 0 or an errno; on success in->write and out->read are ours. */
+static int start(Process *process, char **argv, char **envp) {
+  int in[2] = { -1, -1 }, out[2] = { -1, -1 }, error = 0;
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  sigset_t none, all;
+  sigemptyset(&none);
+  sigfillset(&all);
+  posix_spawn_file_actions_init(&actions);
+  posix_spawnattr_init(&attributes);
+  /* its input is a socket, since a write to a pipe that nobody reads would end this process with SIGPIPE */
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, in) < 0 || pipe2(out, O_CLOEXEC) < 0) {
+    error = errno;
+    goto cleanup;
+  }
+  posix_spawn_file_actions_adddup2(&actions, in[0], 0);
+  posix_spawn_file_actions_adddup2(&actions, out[1], 1);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setsigdefault(&attributes, &all);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  error = posix_spawnp(&process->pid, argv[0], &actions, &attributes, argv, envp);
+  if (error != 0) {
+    process->pid = 0;
+    goto cleanup;
+  }
+  process->input = in[1];
+  process->output = out[0];
+  in[1] = out[0] = -1;
+
+cleanup:
+  posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attributes);
+  for (int i = 0; i < 2; i++) {
+    close_descriptor(&in[i]);
+    close_descriptor(&out[i]);
+  }
+  return error;
+}
+
+/* For a child that cannot be watched. */
+static void end_at_once(Process *process) {
+  kill(process->pid, SIGKILL);
+  while (waitpid(process->pid, NULL, 0) < 0 && errno == EINTR) continue;
+  process->pid = 0;
+}
+
+/* core.spawn{argv = {program, argument, …}, env = {NAME = value, or false to remove it}} -> process, or nil and a
+ * reason */
+static int spawn(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  lua_getfield(L, 1, "argv");
+  luaL_argcheck(L, lua_istable(L, 2) && lua_rawlen(L, 2) > 0, 1, "argv is a list that begins with the program");
+  lua_getfield(L, 1, "env");
+  luaL_argcheck(L, lua_isnil(L, 3) || lua_istable(L, 3), 1, "env is a table");
+  char **argv = string_array(L, 2);
+  push_environment(L, 3);
+  char **envp = string_array(L, lua_gettop(L));
+
+  Loop *loop = loop_get(L);
+  Op **box = op_new_userdata(L, &process_kind);
+  Process *process = calloc(1, sizeof *process);
+  if (process == NULL) return luaL_error(L, "not enough memory");
+  op_init(&process->op, &process_kind, loop);
+  process->pidfd = process->input = process->output = -1;
+  op_adopt(L, box, &process->op);
+  int error = start(process, argv, envp);
+  if (error == 0) {
+    process->pidfd = (int)syscall(SYS_pidfd_open, process->pid, 0);
+    error = process->pidfd < 0 ? errno : loop_watch(loop, process->pidfd, &process->op);
+    if (error != 0) end_at_once(process);
+  }
+  if (error == 0) return 1;
+  lua_pushnil(L);
+  lua_pushfstring(L, "cannot start %s: %s", argv[0], strerror(error));
+  return 2;
+}
+
+/* Ending */
+
+/* Waits at most milliseconds. True when the child has ended, and was waited for. */
+static bool wait_for_end(Process *process, int milliseconds) {
+  int status;
+  if (process->pid == 0) return true;
+  struct pollfd ended = { .fd = process->pidfd, .events = POLLIN };
+  if (process->pidfd >= 0) poll(&ended, 1, milliseconds);
+  if (waitpid(process->pid, &status, WNOHANG) != process->pid) return false;
+  process->pid = 0;
+  process->exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  process->end_signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+  return true;
+}
+
+/* process:take() -> false while it runs | exit code (128 + n after signal n), n or nil */
+static int process_take(lua_State *L) {
+  Process *process = check_process(L);
+  if (!wait_for_end(process, 0)) {
+    loop_watch(process->op.loop, process->pidfd, &process->op); /* a watch tells once */
+    lua_pushboolean(L, 0);
+    return 1;
+  }
+  lua_pushinteger(L, process->exit_code);
+  if (process->end_signal == 0) return 1;
+  lua_pushinteger(L, process->end_signal);
+  return 2;
+}
+
+static int process_pid(lua_State *L) {
+  Process *process = check_process(L);
+  if (process->pid == 0) return 0;
+  lua_pushinteger(L, process->pid);
+  return 1;
+}
+
+/* process:stdout() -> the descriptor of its standard output; it stays the process's */
+static int process_stdout(lua_State *L) {
+  lua_pushinteger(L, check_process(L)->output);
+  return 1;
+}
+
+/* process:write(text) -> true, or nil and a reason. Waits until the child has read all but a pipe's capacity. */
+static int process_write(lua_State *L) {
+  Process *process = check_process(L);
+  size_t left;
+  const char *text = luaL_checklstring(L, 2, &left);
+  while (left > 0) {
+    ssize_t n = process->input < 0 ? -1 : send(process->input, text, left, MSG_NOSIGNAL);
+    if (n < 0 && process->input >= 0 && errno == EINTR) continue;
+    if (n < 0) {
+      lua_pushnil(L);
+      lua_pushfstring(L, "cannot write to the process: %s",
+                      process->input < 0 ? "its input is closed" : strerror(errno));
+      return 2;
+    }
+    text += n;
+    left -= (size_t)n;
+  }
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* process:finish(): closes its standard input. */
+static int process_finish(lua_State *L) {
+  close_descriptor(&check_process(L)->input);
+  return 0;
+}
+
+/* process:kill([signal = 15]) -> whether there was a process to kill */
+static int process_kill_it(lua_State *L) {
+  Process *process = check_process(L);
+  int number = (int)luaL_optinteger(L, 2, SIGTERM);
+  lua_pushboolean(L, process->pid != 0 && kill(process->pid, number) == 0);
+  return 1;
+}
+
+/* process:close(): ends the child and waits for it, SIGKILL after two graces of 2 s. */
+static int close_process(lua_State *L) {
+  Process *process = (Process *)op_disown(L, 1, &process_kind);
+  if (process == NULL) return 0;
+  close_descriptor(&process->input);
+  if (process->pidfd >= 0) loop_unwatch(process->op.loop, process->pidfd);
+  if (!wait_for_end(process, GRACE_MS)) {
+    kill(process->pid, SIGTERM);
+    if (!wait_for_end(process, GRACE_MS)) {
+      kill(process->pid, SIGKILL);
+      while (!wait_for_end(process, GRACE_MS)) continue;
+    }
+  }
+  close_descriptor(&process->output);
+  close_descriptor(&process->pidfd);
+  op_release(&process->op);
+  return 0;
+}
+
+void process_register(lua_State *L) {
+  static const luaL_Reg methods[] = { { "take", process_take },
+                                      { "pid", process_pid },
+                                      { "stdout", process_stdout },
+                                      { "write", process_write },
+                                      { "finish", process_finish },
+                                      { "kill", process_kill_it },
+                                      { NULL, NULL } };
+  static const luaL_Reg functions[] = { { "spawn", spawn }, { NULL, NULL } };
+  op_kind_register(L, &process_kind, methods, close_process);
+  luaL_setfuncs(L, functions, 0);
+}

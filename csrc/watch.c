@@ -1,0 +1,98 @@
+#include "watch.h"
+
+#include <errno.h>
+#include <lauxlib.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "loop.h"
+
+enum { READ_MAX = 1024 * 1024 };
+
+typedef struct Watch {
+  Op op;
+  int fd;
+} Watch;
+
+static void destroy_watch(Op *op) { free(op); }
+
+static OpKind watch_kind = { .name = "wgtwo.watch", .destroy = destroy_watch };
+
+static int descriptor(lua_State *L, int arg) {
+  lua_Integer fd = luaL_checkinteger(L, arg);
+  luaL_argcheck(L, fd >= 0 && fd <= 0x7FFFFFFF, arg, "a file descriptor is an integer, 0 or more");
+  return (int)fd;
+}
+
+/* core.watch(fd) -> watch, or nil and a reason */
+static int new_watch(lua_State *L) {
+  int fd = descriptor(L, 1);
+  Loop *loop = loop_get(L);
+  Op **box = op_new_userdata(L, &watch_kind);
+  Watch *watch = calloc(1, sizeof *watch);
+  if (watch == NULL) return luaL_error(L, "not enough memory");
+  op_init(&watch->op, &watch_kind, loop);
+  watch->fd = -1;
+  op_adopt(L, box, &watch->op);
+  int error = loop_watch(loop, fd, &watch->op);
+  if (error == 0) {
+    watch->fd = fd;
+    return 1;
+  }
+  lua_pushnil(L);
+  lua_pushfstring(L, "descriptor %d cannot be watched: %s", fd, strerror(error));
+  return 2;
+}
+
+/* watch:take() -> whether the descriptor can be read now */
+static int watch_take(lua_State *L) {
+  Watch *watch = (Watch *)op_check(L, 1, &watch_kind);
+  struct pollfd readable = { .fd = watch->fd, .events = POLLIN };
+  bool can_be_read = poll(&readable, 1, 0) > 0;
+  if (!can_be_read) loop_watch(watch->op.loop, watch->fd, &watch->op); /* a watch tells once */
+  lua_pushboolean(L, can_be_read);
+  return 1;
+}
+
+static int close_watch(lua_State *L) {
+  Watch *watch = (Watch *)op_disown(L, 1, &watch_kind);
+  if (watch == NULL) return 0;
+  if (watch->fd >= 0) loop_unwatch(watch->op.loop, watch->fd);
+  op_release(&watch->op);
+  return 0;
+}
+
+/* core.read(fd, n) -> up to n bytes | "" at the end | false: nothing there now | nil and a reason */
+static int read_descriptor(lua_State *L) {
+  int fd = descriptor(L, 1);
+  lua_Integer n = luaL_checkinteger(L, 2);
+  luaL_argcheck(L, n >= 1 && n <= READ_MAX, 2, "1 byte to 1 MiB");
+  luaL_Buffer buffer;
+  char *space = luaL_buffinitsize(L, &buffer, (size_t)n);
+  struct pollfd readable = { .fd = fd, .events = POLLIN };
+  ssize_t got = -1;
+  int ready;
+  do {
+    ready = poll(&readable, 1, 0);
+    if (ready > 0) got = read(fd, space, (size_t)n);
+  } while ((ready < 0 || (ready > 0 && got < 0)) && errno == EINTR);
+  int error = errno;
+  luaL_pushresultsize(&buffer, got > 0 ? (size_t)got : 0);
+  if (got >= 0) return 1;
+  if (ready == 0 || error == EAGAIN) {
+    lua_pushboolean(L, 0);
+    return 1;
+  }
+  lua_pushnil(L);
+  lua_pushfstring(L, "cannot read descriptor %d: %s", fd, strerror(error));
+  return 2;
+}
+
+void watch_register(lua_State *L) {
+  static const luaL_Reg methods[] = { { "take", watch_take }, { NULL, NULL } };
+  static const luaL_Reg functions[] = { { "watch", new_watch }, { "read", read_descriptor }, { NULL, NULL } };
+  op_kind_register(L, &watch_kind, methods, close_watch);
+  luaL_setfuncs(L, functions, 0);
+}

@@ -1,0 +1,13 @@
+/*
+ * core.watch(fd): an operation that has news while a descriptor can be read. core.read(fd, n): what is there, without
+ * waiting. Lua thread. The descriptor stays the caller's.
+ */
+#ifndef WGTWO_WATCH_H
+#define WGTWO_WATCH_H
+
+#include <lua.h>
+
+/* Functions for the `core` table on top of the stack. */
+void watch_register(lua_State *L);
+
+#endif
