@@ -105,7 +105,7 @@ local described = {
 local function shown(value, rule)
   if type(value) == "string" and not rule.secret then
     return #value <= 60 and ("%q"):format(value):gsub("\\\n", "\\n") or ("a string of %d bytes"):format(#value)
-  elseif type(value) == "number" or type(value) == "boolean" then
+  elseif type(value) == "number" and not rule.secret or type(value) == "boolean" then
     return tostring(value)
   end
   return "a " .. type(value)
