@@ -187,6 +187,22 @@ static void on_over(Tag *tag, bool ok) {
 
 /* Life */
 
+/* gRPC only lends what is in the array, until its call ends; Lua may look at it after that. */
+static void hold_metadata(const grpc_metadata_array *array) {
+  for (size_t i = 0; i < array->count; i++) {
+    grpc_slice_ref(array->metadata[i].key);
+    grpc_slice_ref(array->metadata[i].value);
+  }
+}
+
+static void release_metadata(grpc_metadata_array *array) {
+  for (size_t i = 0; i < array->count; i++) {
+    grpc_slice_unref(array->metadata[i].key);
+    grpc_slice_unref(array->metadata[i].value);
+  }
+  grpc_metadata_array_destroy(array);
+}
+
 static void destroy_call(Op *op) {
   ServerCall *call = (ServerCall *)op;
   outbox_clear(&call->outbox);
@@ -195,7 +211,7 @@ static void destroy_call(Op *op) {
   metadata_release(call->trailers);
   grpc_slice_unref(call->status_text);
   grpc_slice_unref(call->path);
-  grpc_metadata_array_destroy(&call->metadata);
+  release_metadata(&call->metadata);
   pthread_mutex_destroy(&call->lock);
   free(call);
 }
@@ -219,6 +235,7 @@ ServerCall *server_call_begin(Loop *loop, grpc_call *grpc, grpc_call_details *de
   grpc_slice_unref(details->host);
   details->method = details->host = grpc_empty_slice();
   call->metadata = *metadata;
+  hold_metadata(&call->metadata);
   grpc_metadata_array_init(metadata);
   call->status_text = grpc_empty_slice();
   inbox_init(&call->inbox);
