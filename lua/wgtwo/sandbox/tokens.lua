@@ -88,7 +88,8 @@ end
 function Tokens:issue(client, list, user)
   local token = {
     value = "sandbox_at_" .. self.random:hex(40), client = client.id, scopes = set_of(list),
-    scope = table.concat(list, " "), user = user, expires_at = self.clock:now() + self.settings.expires_in,
+    scope = table.concat(list, " "), user = user, expires_in = self.settings.expires_in,
+    expires_at = self.clock:now() + self.settings.expires_in,
   }
   self.access[token.value] = token
   return token
