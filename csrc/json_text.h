@@ -27,7 +27,7 @@ void json_put_string(JsonText *json, const char *text, size_t len);
 void json_put_integer(JsonText *json, int64_t value);
 void json_put_unsigned(JsonText *json, uint64_t value);
 
-/* The shortest text that reads back as the same number; false for NaN and the infinities, which JSON does not have. */
+/* Few digits that read back as the same number; false for NaN and the infinities, which JSON does not have. */
 bool json_put_double(JsonText *json, double value);
 bool json_put_float(JsonText *json, float value);
 

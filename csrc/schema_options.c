@@ -30,7 +30,7 @@ static bool option_bytes(const ProtobufCMessageUnknownField *option, const uint8
 }
 
 static bool set_text(Builder *b, const char **text, const char *prefix, const uint8_t *bytes, size_t len) {
-  if (!utf8_is_text((const char *)bytes, len)) return true;
+  if (len == 0 || !utf8_is_text((const char *)bytes, len)) return true;
   size_t prefix_len = strlen(prefix);
   char *copy = build_alloc(b, prefix_len + len + 1, 1);
   if (copy == NULL) return false;
