@@ -233,7 +233,7 @@ int main(int argc, char **argv) {
   const char *what = argc > 1 ? argv[1] : "";
   grpc_init();
   if (strcmp(what, "version") == 0) {
-    printf("grpc=%s", grpc_version_string());
+    printf("grpc=%s ", grpc_version_string());
     argc = 0;
   } else if (argc > 4) {
     connect_to(argv[2], argv[3]);
