@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "batch.h"
 #include "probes.h"
 #include "loop.h"
 #include "server_call.h"
@@ -37,21 +36,21 @@ typedef struct Request {
 
 struct Server {
   Op op;
-  Tag stopped, grace_over;
+  Tag stopped;
+  atomic_bool has_stopped;
   grpc_server *grpc;
   grpc_completion_queue *queue;
-  grpc_channel *timer; /* a lame channel, whose state never changes: waiting for it to change is a timer */
-  bool started;        /* Lua thread */
+  bool started; /* Lua thread */
 
   pthread_mutex_t lock; /* guards what follows */
   bool closing;
   ServerCall *accepted[ACCEPTED_MAX]; /* a ring; each entry owns its call */
   size_t accepted_first, accepted_count;
+  size_t outstanding; /* requests */
   Request requests[REQUESTS];
 };
 
 static Server *of_stopped(Tag *tag) { return (Server *)((char *)tag - offsetof(Server, stopped)); }
-static Server *of_grace_over(Tag *tag) { return (Server *)((char *)tag - offsetof(Server, grace_over)); }
 
 static void destroy_server(Op *op) {
   Server *server = (Server *)op;
@@ -59,7 +58,6 @@ static void destroy_server(Op *op) {
     grpc_call_details_destroy(&server->requests[i].details);
     grpc_metadata_array_destroy(&server->requests[i].metadata);
   }
-  if (server->timer != NULL) grpc_channel_destroy(server->timer);
   if (server->grpc != NULL) grpc_server_destroy(server->grpc);
   pthread_mutex_destroy(&server->lock);
   free(server);
@@ -72,14 +70,17 @@ static Server *check_server(lua_State *L) { return (Server *)op_check(L, 1, &ser
 /* Accepting. All but the tag's callback with the lock held. */
 
 static void request_call(Server *server, Request *request) {
-  if (server->closing || request->outstanding || server->accepted_count >= ACCEPTED_MAX) return;
+  if (server->closing || request->outstanding) return;
+  if (server->accepted_count + server->outstanding >= ACCEPTED_MAX) return; /* each that returns finds a place */
   op_own(&server->op);
   request->outstanding = true;
+  server->outstanding++;
   if (grpc_server_request_call(server->grpc, &request->call, &request->details, &request->metadata, server->queue,
                                server->queue, &request->tag) == GRPC_CALL_OK) {
     return;
   }
   request->outstanding = false;
+  server->outstanding--;
   atomic_fetch_sub(&server->op.owners, 1); /* not the last one: whoever called this has one */
 }
 
@@ -101,7 +102,8 @@ static void on_requested(Tag *tag, bool ok) {
       ok ? server_call_begin(server->op.loop, request->call, &request->details, &request->metadata) : NULL;
   pthread_mutex_lock(&server->lock);
   request->outstanding = false;
-  bool keep = call != NULL && !server->closing && server->accepted_count < ACCEPTED_MAX;
+  server->outstanding--;
+  bool keep = call != NULL && !server->closing;
   if (keep) server->accepted[(server->accepted_first + server->accepted_count++) % ACCEPTED_MAX] = call;
   if (ok) request_call(server, request);
   pthread_mutex_unlock(&server->lock);
@@ -139,9 +141,12 @@ static int new_server(lua_State *L) {
     { .type = GRPC_ARG_INTEGER, .key = "grpc.http2.min_ping_interval_without_data_ms", .value.integer = 10 },
     { .type = GRPC_ARG_INTEGER, .key = "grpc.http2.max_ping_strikes", .value.integer = 0 },
     { .type = GRPC_ARG_INTEGER, .key = "grpc.keepalive_permit_without_calls", .value.integer = 1 },
+    /* A fixed window: what a client sends ahead of its handler stays small. */
+    { .type = GRPC_ARG_INTEGER, .key = "grpc.http2.bdp_probe", .value.integer = 0 },
+    { .type = GRPC_ARG_INTEGER, .key = "grpc.http2.lookahead_bytes", .value.integer = 1024 * 1024 },
     { .type = GRPC_ARG_INTEGER, .key = "grpc.max_receive_message_length", .value.integer = 16 * 1024 * 1024 },
   };
-  size_t count = read_args(L, 1, args, 5);
+  size_t count = read_args(L, 1, args, 7);
   Loop *loop = loop_get(L);
   grpc_completion_queue *queue = loop_queue(L, loop);
   Op **box = op_new_userdata(L, &server_kind);
@@ -234,9 +239,8 @@ static int server_take(lua_State *L) {
   }
   Op **box = server_call_new_userdata(L);
   pthread_mutex_lock(&server->lock);
-  bool was_full = server->accepted_count >= ACCEPTED_MAX - REQUESTS;
   ServerCall *call = pop_accepted(server); /* only this thread takes, so it is still there */
-  if (was_full) request_calls(server);
+  if (server->outstanding < REQUESTS) request_calls(server);
   pthread_mutex_unlock(&server->lock);
   server_call_show(L, box, call);
   return 1;
@@ -246,54 +250,54 @@ static int server_take(lua_State *L) {
 
 static void on_stopped(Tag *tag, bool ok) {
   (void)ok;
-  op_release(&of_stopped(tag)->op);
-}
-
-static void on_grace_over(Tag *tag, bool ok) {
-  (void)ok;
-  Server *server = of_grace_over(tag);
-  grpc_server_cancel_all_calls(server->grpc); /* nothing when it has stopped already */
+  Server *server = of_stopped(tag);
+  atomic_store(&server->has_stopped, true);
+  op_ready_soon(&server->op);
   op_release(&server->op);
 }
 
-/* Stops to accept, and ends what goes on: after grace seconds, if there is anything. Takes over the caller's share. */
-static void stop(Server *server, double grace) {
+/* Stops to accept: calls that Lua has not seen are refused, those it has may end by themselves. */
+static void stop_accepting(Server *server) {
   pthread_mutex_lock(&server->lock);
+  bool again = server->closing;
   server->closing = true;
   ServerCall *refused[ACCEPTED_MAX];
   size_t count = 0;
   while (server->accepted_count > 0) refused[count++] = pop_accepted(server);
   pthread_mutex_unlock(&server->lock);
   for (size_t i = 0; i < count; i++) server_call_refuse(refused[i]);
-
+  if (again) return;
   op_own(&server->op);
   server->stopped.done = on_stopped;
   grpc_server_shutdown_and_notify(server->grpc, server->queue, &server->stopped);
-  if (grace > 0) server->timer = grpc_lame_client_channel_create("timer", GRPC_STATUS_UNAVAILABLE, "timer");
-  if (server->timer != NULL) {
-    op_own(&server->op);
-    server->grace_over.done = on_grace_over;
-    grpc_connectivity_state state = grpc_channel_check_connectivity_state(server->timer, 0);
-    grpc_channel_watch_connectivity_state(server->timer, state, deadline_in(grace), server->queue, &server->grace_over);
-  } else {
-    grpc_server_cancel_all_calls(server->grpc);
-  }
-  op_release(&server->op);
 }
 
-/* server:close([grace = 0]): returns at once. No new calls; those that go on have grace seconds, then they are
- * cancelled. */
+/* server:shutdown(): no new calls; those that go on may end. The server becomes ready when the last has. */
+static int server_shutdown(lua_State *L) {
+  stop_accepting(check_server(L));
+  return 0;
+}
+
+/* server:stopped() -> whether the last call has ended after shutdown */
+static int server_stopped(lua_State *L) {
+  lua_pushboolean(L, atomic_load(&check_server(L)->has_stopped));
+  return 1;
+}
+
+/* server:close(): ends every call now. Returns at once. */
 static int server_close(lua_State *L) {
-  double grace = lua_type(L, 2) == LUA_TNUMBER ? lua_tonumber(L, 2) : 0; /* as __close it gets an error here */
-  Op *op = op_disown(L, 1, &server_kind);
-  if (op != NULL) stop((Server *)op, grace);
+  Server *server = (Server *)op_disown(L, 1, &server_kind);
+  if (server == NULL) return 0;
+  stop_accepting(server);
+  grpc_server_cancel_all_calls(server->grpc);
+  op_release(&server->op);
   return 0;
 }
 
 void server_register(lua_State *L) {
-  static const luaL_Reg methods[] = {
-    { "listen", server_listen }, { "start", server_start }, { "take", server_take }, { NULL, NULL }
-  };
+  static const luaL_Reg methods[] = { { "listen", server_listen },   { "start", server_start },
+                                      { "take", server_take },       { "shutdown", server_shutdown },
+                                      { "stopped", server_stopped }, { NULL, NULL } };
   static const luaL_Reg functions[] = { { "server", new_server }, { NULL, NULL } };
   op_kind_register(L, &server_kind, methods, server_close);
   server_call_register(L);

@@ -387,6 +387,12 @@ function server:start() end
 ---@return wgtwo.server_call|false
 function server:take() end
 
+---No new calls; the server becomes ready when the last of those that go on has ended. close ends them now.
+function server:shutdown() end
+
+---@return boolean
+function server:stopped() end
+
 ---@class wgtwo.server_call: wgtwo.op
 local server_call = {}
 

@@ -45,6 +45,8 @@ Server.ANONYMOUS = ""
 
 local server = {}
 
+local CLOSE_TIMEOUT <const> = 0.2 -- seconds for the last statuses to leave
+
 -- Methods ---------------------------------------------------------------------------------------------------------------
 
 --- Serves a method.
@@ -223,8 +225,11 @@ end
 --- Lets go of everything.
 function Server:close()
   self.calls:end_all(status.new("UNAVAILABLE", "the sandbox is closing"))
+  local grpc, deadline = self.grpc, core.now() + CLOSE_TIMEOUT
+  grpc:shutdown()
+  while not grpc:stopped() and core.now() < deadline do core.poll(deadline - core.now(), {}) end
+  grpc:close()
   wire.close(self)
-  self.grpc:close(0.2)
   self.http:close()
 end
 
