@@ -310,7 +310,8 @@ describe("oauth", function()
       assert.is_true(endpoint.check_url(url), url)
     end
     for _, url in ipairs{ "http://id.wgtwo.com/oauth2/token", "http://127.0.0.1.example.com/",
-      "http://127.0.0.1@evil.com/", "ftp://localhost/", "id.wgtwo.com", "http://", "http://127.0.0.300/", "http://[::2]/", "https://a\nb/" } do
+      "http://127.0.0.1@evil.com/",
+      "ftp://localhost/", "id.wgtwo.com", "http://", "http://127.0.0.300/", "http://[::2]/", "https://a\nb/" } do
       assert.is_false((endpoint.check_url(url)), url)
     end
     assert.error_matches(function() new_source{ token_url = "http://example.com/token" } end, "in the clear")

@@ -31,6 +31,10 @@ local M = {}
 -- A loop that never waits lets everything else (acknowledgements to be tried again, tasks) run once in so many events.
 local TURN = 64
 
+-- How long `events` waits, in seconds, for a server that does not say that it has accepted a stream before the first
+-- event.
+local ACCEPT_PATIENCE = 0.25
+
 -- Subscribing
 
 local function new_feeds(self, o, v0, v1)
@@ -47,12 +51,19 @@ local function new_feeds(self, o, v0, v1)
   end
 end
 
---- Starts all feeds, and waits until each has sent its request, or failed, or the time is over.
+--- Starts all feeds. Waits until each has sent its request or failed, and for a moment until the server has said that
+-- it is there: what happens from then on, comes.
 local function open(self)
   for _, one in ipairs(self.feeds) do one:open() end
   local deadline = core.now() + limits.connect_timeout
   for _, one in ipairs(self.feeds) do
     while not one.attempted and not self.closed and core.now() < deadline do self.news:wait(deadline) end
+  end
+  deadline = core.now() + ACCEPT_PATIENCE
+  for _, one in ipairs(self.feeds) do
+    while one.call and not (one.call:headers() or one.call:status() or self.closed) and core.now() < deadline do
+      loop.wait_any({ self.news, one.call }, deadline)
+    end
   end
 end
 

@@ -1,0 +1,54 @@
+-- Calls any method by its name, with JSON in and JSON out.
+--
+--   lua5.4 examples/call_any_method.lua [METHOD [JSON]]
+--   lua5.4 examples/call_any_method.lua GetConsentsForSubscription '{"phoneNumber":{"e164":"+4799990001"}}'
+--
+-- METHOD is pkg.Service/Method, or an ending that only one method has. "list" lists all methods.
+-- Runs against a sandbox that it starts itself; against the one that WGTWO_SANDBOX names; or against the platform with
+-- CLIENT_ID, CLIENT_SECRET and WGTWO_ENV.
+
+local wgtwo = require "wgtwo"
+
+local name, json = table.unpack(arg or {}, 1, 2)
+
+if name == "list" then
+  for _, method in ipairs(wgtwo.schema.methods()) do
+    print(("%-80s %s"):format(method.name, method.scope or ""))
+  end
+  return
+end
+
+local options, sandbox
+if not (os.getenv("WGTWO_ENV") or os.getenv("WGTWO_SANDBOX") or os.getenv("CLIENT_ID")
+    or os.getenv("WGTWO_CLIENT_ID")) then
+  sandbox = assert(wgtwo.sandbox.start{})
+  options = sandbox:client()
+end
+local client <close> = assert(wgtwo.connect(options))
+
+local method = wgtwo.schema.resolve(name or "GetConsentsForSubscription")
+local request = assert(wgtwo.message.fromjson(method.input, json or "{}"))
+print(method.name .. (method.scope and (" needs the scope " .. method.scope) or ""))
+
+local failure
+if method.kind == "unary" then
+  local reply, err = client:call(method.name, request, { timeout = 10 })
+  if reply then print(wgtwo.message.tojson(reply, { indent = 2 })) end
+  failure = err
+else
+  -- a stream: what comes within five seconds
+  local stream <close> = assert(client:stream(method.name, method.kind == "server" and request or nil))
+  while true do
+    local message, err = stream:read(5)
+    if not message then
+      if err and err.kind ~= "timeout" then failure = err end
+      break
+    end
+    print(wgtwo.message.tojson(message))
+  end
+end
+
+if failure then print(failure) end
+client:close()
+if sandbox then sandbox:close() end
+os.exit(failure and 1 or 0, true)
