@@ -1,0 +1,80 @@
+-- Every example runs as it is: by itself, against the sandbox that WGTWO_SANDBOX names, and with credentials.
+
+local process = require("spec.support.process")
+local wgtwo = require("wgtwo")
+
+local examples = {
+  { "getting_started.lua", prints = { "subscribed", "SMS_EVENT", "DELIVERED", "0 failed" } },
+  { "events.lua", args = { "3" }, prints = { "3 events received, 3 acknowledged" } },
+  { "send_sms.lua", prints = { "1 SMS", "sent: " } },
+  { "token.lua", prints = { "events.sms.subscribe", "gives the same: true" } },
+  { "consent_revoked.lua", args = { "3" }, prints = { "forget everything about %+%d+" } },
+  { "call_any_method.lua", prints = { "needs the scope subscription.consent:read", "statusCode" } },
+}
+
+-- What no example may print.
+local secrets = { "demo%-secret", "s3cret", "Bearer", "access_token" }
+
+local none = { WGTWO_ENV = false, WGTWO_SANDBOX = false, CLIENT_ID = false, CLIENT_SECRET = false,
+  WGTWO_CLIENT_ID = false, WGTWO_CLIENT_SECRET = false }
+
+local function with(env)
+  local all = {}
+  for name, value in pairs(none) do all[name] = value end
+  for name, value in pairs(env) do all[name] = value end
+  return all
+end
+
+local function run(example, env)
+  local result = process.lua("examples/" .. example[1], { args = example.args, env = with(env), timeout = 30 })
+  assert.is_true(result.ok, result.output .. result.errors)
+  assert.equal("", result.errors)
+  for _, pattern in ipairs(example.prints) do assert.matches(pattern, result.output) end
+  for _, secret in ipairs(secrets) do assert.not_matches(secret, result.output) end
+end
+
+describe("example", function()
+  local sandbox
+
+  setup(function()
+    sandbox = assert(wgtwo.sandbox.start{
+      generate = { types = { "SMS_EVENT", "CONSENT_REVOKE_EVENT", "consent_change" }, rate = 50 },
+      clients = { { id = "my-id", secret = "s3cret", scopes = { "events.sms.subscribe", "sms.text:send_to_subscriber",
+        "events.sms_delivery_report.subscribe", "subscription.consent:read" } } },
+    })
+  end)
+
+  teardown(function() sandbox:close() end)
+
+  for _, example in ipairs(examples) do
+    it(example[1] .. " runs by itself", function() run(example, {}) end)
+
+    it(example[1] .. " runs with credentials", function()
+      run(example, { WGTWO_ENV = "local", WGTWO_SANDBOX = sandbox.url, CLIENT_ID = "my-id", CLIENT_SECRET = "s3cret" })
+    end)
+  end
+
+  it("events.lua is ended by Ctrl-C, after its acknowledgements", function()
+    local child = process.start('dofile("examples/events.lua")', { env = none, timeout = 30 })
+    assert.matches("SMS_EVENT", child:line())
+    assert.matches("SMS_EVENT", child:line())
+    child:kill("INT")
+    local rest, code = child:wait()
+    assert.equal(0, code or 0, rest)
+    local received, acked = rest:match("(%d+) events received, (%d+) acknowledged")
+    assert.is_true(tonumber(received) >= 2, rest)
+    assert.is_true(tonumber(received) - tonumber(acked) <= 1, rest)
+  end)
+
+  it("call_any_method.lua lists all methods", function()
+    local result = process.lua("examples/call_any_method.lua", { args = { "list" }, env = none })
+    assert.is_true(result.ok, result.errors)
+    assert.matches("wgtwo.sms.v1.SmsService/SendTextToSubscriber +sms.text:send_to_subscriber", result.output)
+  end)
+
+  it("send_sms.lua says what is wrong with a number", function()
+    local result = process.lua("examples/send_sms.lua", { args = { "12345" }, env = none })
+    assert.equal(1, result.code)
+    assert.matches("not sent: .*to_subscriber", result.output)
+  end)
+end)
