@@ -50,7 +50,7 @@ OWN_LDFLAGS := -Wl,-z,nodelete -pthread
 COMPILE = $(CC) $(OWN_CPPFLAGS) $(OWN_CFLAGS) $(CPPFLAGS) $(CFLAGS) $(SANITIZE_FLAGS)
 LINK = $(CC) $(LIBFLAG) $(OWN_LDFLAGS) $(SANITIZE_FLAGS) $(LDFLAGS) $(LIBRARY_LIBDIRS)
 
-CORE_LIBS := -lgrpc -lgpr -lprotobuf-c -lcurl -ljansson
+CORE_LIBS := -lgrpc -lgpr -lprotobuf-c -lcurl -ljansson -lssl -lcrypto
 HTTPD_LIBS := -lmicrohttpd -lssl -lcrypto -ljansson
 
 # ---- sources --------------------------------------------------------------------------------------
@@ -105,6 +105,7 @@ HAVE_GRPC_INSECURE_CREDENTIALS grpc/grpc_security.h  grpc_insecure_credentials_c
 HAVE_MHD_CREATE_RESPONSE_STATIC microhttpd.h         MHD_create_response_from_buffer_static
 HAVE_PIDFD_OPEN                sys/pidfd.h           pidfd_open
 HAVE_CLOSE_RANGE               unistd.h              close_range
+HAVE_SPAWN_CLOSEFROM           spawn.h               posix_spawn_file_actions_addclosefrom_np
 endef
 export PROBES
 

@@ -8,6 +8,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "linger.h"
+
 #define LOOP_TYPE "wgtwo.loop"
 enum {
   BATCH = 256,
@@ -129,11 +131,17 @@ void loop_woken(Loop *loop, const struct epoll_event *event) {
   pthread_mutex_unlock(&loop->lock);
 }
 
+static int control_watch(Loop *loop, int operation, int fd, Op *op) {
+  struct epoll_event event = { .events = EPOLLIN | EPOLLET, .data.ptr = op };
+  return epoll_ctl(loop->epoll_fd, operation, fd, &event) == 0 ? 0 : errno;
+}
+
 int loop_watch(Loop *loop, int fd, Op *op) {
   loop->used = true;
-  struct epoll_event event = { .events = EPOLLIN, .data.ptr = op };
-  return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : errno;
+  return control_watch(loop, EPOLL_CTL_ADD, fd, op);
 }
+
+void loop_watch_again(Loop *loop, int fd, Op *op) { control_watch(loop, EPOLL_CTL_MOD, fd, op); }
 
 void loop_unwatch(Loop *loop, int fd) { epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, fd, NULL); }
 
@@ -269,6 +277,7 @@ static bool drain(Loop *loop) {
 
 static void stop_io_thread(Loop *loop) {
   if (loop->queue == NULL) return;
+  linger_end(loop);
   grpc_completion_queue_shutdown(loop->queue);
   pthread_join(loop->io_thread, NULL);
   grpc_completion_queue_destroy(loop->queue);

@@ -43,9 +43,11 @@ int loop_start_thread(Loop *loop, pthread_t *thread, void *(*run)(void *), void 
 void signals_block(sigset_t *before);
 void signals_restore(const sigset_t *before);
 
-/* A descriptor that wakes the Lua thread: op becomes ready while it is readable. watch.c. Returns 0 or an errno. Lua
- * thread. */
+/* A descriptor that wakes the Lua thread: op becomes ready each time that more can be read; so what nobody reads does
+ * not keep the loop awake. 0 or an errno: EEXIST where it is watched already. Lua thread. */
 int loop_watch(Loop *loop, int fd, Op *op);
+/* op becomes ready, at once where something can be read now. */
+void loop_watch_again(Loop *loop, int fd, Op *op);
 void loop_unwatch(Loop *loop, int fd);
 
 /* For op.c: an operation begins, is freed. Any thread. */

@@ -11,19 +11,21 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "probes.h"
 #include "loop.h"
+#include "option.h"
 
 extern char **environ;
-
-enum { GRACE_MS = 2000 /* for each of: the end of its input, SIGTERM */ };
 
 typedef struct Process {
   Op op;
   pid_t pid;         /* 0 once it was waited for */
   int pidfd;         /* readable when it has ended */
   int input, output; /* our ends of its pipes; -1 when closed */
+  int grace_ms;      /* to end after each of: the end of its input, SIGTERM */
   int exit_code, end_signal;
 } Process;
 
@@ -32,7 +34,13 @@ static void close_descriptor(int *fd) {
   *fd = -1;
 }
 
-static void destroy_process(Op *op) { free(op); }
+static void destroy_process(Op *op) {
+  Process *process = (Process *)op;
+  close_descriptor(&process->input);
+  close_descriptor(&process->output);
+  close_descriptor(&process->pidfd);
+  free(process);
+}
 
 static OpKind process_kind = { .name = "wgtwo.process", .destroy = destroy_process };
 
@@ -40,13 +48,16 @@ static Process *check_process(lua_State *L) { return (Process *)op_check(L, 1, &
 
 /* Starting */
 
-/* The list at field name of the table at index 1 as a NULL-terminated array, a userdata on the stack. */
+/* The list at index as a NULL-terminated array, a userdata on the stack; the list keeps the strings. */
 static char **string_array(lua_State *L, int index) {
-  lua_Integer n = luaL_len(L, index);
+  lua_Integer n = (lua_Integer)lua_rawlen(L, index);
   char **strings = lua_newuserdatauv(L, ((size_t)n + 1) * sizeof *strings, 0);
   for (lua_Integer i = 1; i <= n; i++) {
-    if (lua_rawgeti(L, index, i) != LUA_TSTRING) luaL_error(L, "core.spawn: arguments are strings");
-    strings[i - 1] = (char *)lua_tostring(L, -1);
+    size_t length = 0;
+    const char *string = lua_rawgeti(L, index, i) == LUA_TSTRING ? lua_tolstring(L, -1, &length) : NULL;
+    if (string == NULL || strlen(string) != length)
+      luaL_error(L, "core.spawn: arguments are strings without zero bytes");
+    strings[i - 1] = (char *)string;
     lua_pop(L, 1); /* the list still holds it */
   }
   strings[n] = NULL;
@@ -105,7 +116,12 @@ static int start(Process *process, char **argv, char **envp) {
   posix_spawn_file_actions_adddup2(&actions, out[1], 1);
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setsigdefault(&attributes, &all);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+#if HAVE_SPAWN_CLOSEFROM
+  posix_spawn_file_actions_addclosefrom_np(&actions, 3);
+#endif
+  /* a process group of its own: Ctrl-C in a terminal reaches this process alone, which ends its children in order */
+  posix_spawnattr_setpgroup(&attributes, 0);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
   error = posix_spawnp(&process->pid, argv[0], &actions, &attributes, argv, envp);
   if (error != 0) {
     process->pid = 0;
@@ -132,11 +148,18 @@ static void end_at_once(Process *process) {
   process->pid = 0;
 }
 
-/* core.spawn{argv = {program, argument, …}, env = {NAME = value, or false to remove it}} -> process, or nil and a
- * reason */
+/*
+ * core.spawn{ argv = {program, argument, …}, env = {NAME = value, or false to remove it}, grace = 2 }
+ *   -> process | nil, text
+ *
+ * The grace is in seconds: how long it may take to end when it is closed, before it gets SIGTERM, and again before
+ * SIGKILL.
+ */
 static int spawn(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TTABLE);
+  static const char *const names[] = { "argv", "env", "grace", NULL };
   lua_settop(L, 1);
+  OptionTable o = option_table(L, 1, "core.spawn", names);
+  int grace_ms = option_milliseconds(o, "grace", 2);
   lua_getfield(L, 1, "argv");
   luaL_argcheck(L, lua_istable(L, 2) && lua_rawlen(L, 2) > 0, 1, "argv is a list that begins with the program");
   lua_getfield(L, 1, "env");
@@ -151,6 +174,7 @@ static int spawn(lua_State *L) {
   if (process == NULL) return luaL_error(L, "not enough memory");
   op_init(&process->op, &process_kind, loop);
   process->pidfd = process->input = process->output = -1;
+  process->grace_ms = grace_ms;
   op_adopt(L, box, &process->op);
   int error = start(process, argv, envp);
   if (error == 0) {
@@ -159,6 +183,8 @@ static int spawn(lua_State *L) {
     if (error != 0) end_at_once(process);
   }
   if (error == 0) return 1;
+  *box = NULL;
+  op_release(&process->op);
   lua_pushnil(L);
   lua_pushfstring(L, "cannot start %s: %s", argv[0], strerror(error));
   return 2;
@@ -171,7 +197,14 @@ static bool wait_for_end(Process *process, int milliseconds) {
   int status;
   if (process->pid == 0) return true;
   struct pollfd ended = { .fd = process->pidfd, .events = POLLIN };
-  if (process->pidfd >= 0) poll(&ended, 1, milliseconds);
+  struct timespec begin, now;
+  clock_gettime(CLOCK_MONOTONIC, &begin);
+  int left = milliseconds;
+  while (poll(&ended, 1, left) < 0 && errno == EINTR) {
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    left = milliseconds - (int)((now.tv_sec - begin.tv_sec) * 1000 + (now.tv_nsec - begin.tv_nsec) / 1000000);
+    if (left < 0) left = 0;
+  }
   if (waitpid(process->pid, &status, WNOHANG) != process->pid) return false;
   process->pid = 0;
   process->exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
@@ -183,7 +216,7 @@ static bool wait_for_end(Process *process, int milliseconds) {
 static int process_take(lua_State *L) {
   Process *process = check_process(L);
   if (!wait_for_end(process, 0)) {
-    loop_watch(process->op.loop, process->pidfd, &process->op); /* a watch tells once */
+    loop_watch_again(process->op.loop, process->pidfd, &process->op); /* it may have ended since */
     lua_pushboolean(L, 0);
     return 1;
   }
@@ -241,21 +274,19 @@ static int process_kill_it(lua_State *L) {
   return 1;
 }
 
-/* process:close(): ends the child and waits for it, SIGKILL after two graces of 2 s. */
+/* process:close(): ends the child and waits for it, SIGKILL after two graces. */
 static int close_process(lua_State *L) {
   Process *process = (Process *)op_disown(L, 1, &process_kind);
   if (process == NULL) return 0;
   close_descriptor(&process->input);
   if (process->pidfd >= 0) loop_unwatch(process->op.loop, process->pidfd);
-  if (!wait_for_end(process, GRACE_MS)) {
+  if (!wait_for_end(process, process->grace_ms)) {
     kill(process->pid, SIGTERM);
-    if (!wait_for_end(process, GRACE_MS)) {
+    if (!wait_for_end(process, process->grace_ms)) {
       kill(process->pid, SIGKILL);
-      while (!wait_for_end(process, GRACE_MS)) continue;
+      while (!wait_for_end(process, process->grace_ms)) continue;
     }
   }
-  close_descriptor(&process->output);
-  close_descriptor(&process->pidfd);
   op_release(&process->op);
   return 0;
 }

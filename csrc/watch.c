@@ -51,7 +51,7 @@ static int watch_take(lua_State *L) {
   Watch *watch = (Watch *)op_check(L, 1, &watch_kind);
   struct pollfd readable = { .fd = watch->fd, .events = POLLIN };
   bool can_be_read = poll(&readable, 1, 0) > 0;
-  if (!can_be_read) loop_watch(watch->op.loop, watch->fd, &watch->op); /* a watch tells once */
+  if (!can_be_read) loop_watch_again(watch->op.loop, watch->fd, &watch->op); /* more may have come since */
   lua_pushboolean(L, can_be_read);
   return 1;
 }

@@ -310,7 +310,8 @@ function core.json_array(t) end
 local request = {}
 
 ---@param options wgtwo.http_options
----@return wgtwo.http_request
+---@return wgtwo.http_request? nil: the URL cannot be used, or 1024 are under way
+---@return string? reason
 function core.http(options) end
 
 ---@return wgtwo.http_response|false|nil
@@ -322,7 +323,7 @@ function request:take() end
 ---@class wgtwo.process: wgtwo.op
 local process = {}
 
----@param options { argv: string[], env?: table<string, string|false> }
+---@param options { argv: string[], env?: table<string, string|false>, grace?: number } grace in seconds: 2
 ---@return wgtwo.process?
 ---@return string? reason
 function core.spawn(options) end
@@ -349,7 +350,7 @@ function process:finish() end
 ---@return boolean there was a process to kill
 function process:kill(signal) end
 
----Becomes ready while a descriptor can be read.
+---Becomes ready each time that more can be read from a descriptor: read until nothing is there, then wait.
 ---@class wgtwo.watch: wgtwo.op
 local watch = {}
 
