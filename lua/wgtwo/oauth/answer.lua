@@ -59,7 +59,7 @@ end
 local function refusal(response, body, what, context)
   local status = response.status
   local code = body and text(body.error)
-  if code and not code:find("^[%w_.-]+$") then code = nil end
+  if code and (not code:find("^[%w_.-]+$") or errors.redact(code, context.secrets) ~= code) then code = nil end
   local message = body and (text(body.error_description) or text(body.error_hint))
   local fields = {
     http_status = status, code = code or "http_" .. status,
