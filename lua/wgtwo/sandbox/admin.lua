@@ -86,7 +86,7 @@ end
 
 local function list_events(sandbox, query)
   local list, log = {}, sandbox.log
-  for id = math.max(log.first, (tonumber(query.after) or 0) + 1), log.last do
+  for id = math.max(log:oldest(), (tonumber(query.after) or 0) + 1), log.last do
     local event = log:get(id)
     if not query.type or event.kind.name == query.type then list[#list + 1] = describe_event(event) end
   end

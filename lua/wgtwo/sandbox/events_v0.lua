@@ -64,7 +64,7 @@ local function start_of(request, sandbox)
   elseif position == "start_at_time_delta" then
     return function() return log:since(sandbox.clock:now() - clock.seconds(request.start_at_time_delta)) end
   elseif position == "start_at_oldest_possible" then
-    return function() return log.first end
+    return function() return log:oldest() end
   end
   return function(wants) -- start_with_last_received
     for id = log.last, log.first, -1 do

@@ -70,7 +70,7 @@ local function start_of(configuration, log)
   local position = configuration and core.which(configuration, "start_position")
   if position == "start_at_id" then return math.max(configuration.start_at_id, 1) end
   if position == "start_at_timestamp" then return log:since(clock.seconds(configuration.start_at_timestamp)) end
-  if position == "start_at_oldest_possible" then return log.first end
+  if position == "start_at_oldest_possible" then return log:oldest() end
   return log.last + 1
 end
 

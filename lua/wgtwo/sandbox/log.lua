@@ -76,6 +76,13 @@ function Log:get(id)
   return self.events[id]
 end
 
+--- The id of the oldest event.
+-- @treturn int one past the last where there is none
+function Log:oldest()
+  self:prune()
+  return self.first
+end
+
 --- The id of the first event at or after a time.
 -- @tparam number time
 -- @treturn int one past the last where there is none
