@@ -259,13 +259,16 @@ static bool from_member(Fill *fill, const Field *field, ProtobufCMessage *messag
   return filled;
 }
 
-static bool from_object(Fill *fill, const MessageType *type, ProtobufCMessage *message, const json_t *object) {
+/* `except` is a key that is none of the message's; NULL: there is none. */
+static bool from_object(Fill *fill, const MessageType *type, ProtobufCMessage *message, const json_t *object,
+                        const char *except) {
   if (!json_is_object(object)) return fail_type(fill, "object", object);
   bool *seen = arena_zalloc(fill->arena, type->field_count + 1u);
   if (seen == NULL) return fill_fail_memory(fill);
   const char *key;
   json_t *value;
   json_object_foreach((json_t *)object, key, value) {
+    if (except != NULL && strcmp(key, except) == 0) continue;
     const Field *field = schema_field_by_json_name(type, key, strlen(key));
     if (field == NULL) return fill_fail_unknown_field(fill, type, key, strlen(key));
     if (seen[field->index])
@@ -331,6 +334,49 @@ static bool from_plain_map(Fill *fill, const MessageType *type, ProtobufCMessage
   return filled;
 }
 
+static const char type_key[] = "@type";
+
+/* The message that the object of an Any holds. */
+static ProtobufCMessage *from_held(Fill *fill, const MessageType *held, const json_t *object) {
+  if (held->kind != KIND_PLAIN) {
+    const json_t *value = json_object_get(object, "value");
+    if (value != NULL && json_object_size(object) == 2) return from_json(fill, held, value);
+    fill_fail(fill, "the value of a %s expected", held->name);
+    return NULL;
+  }
+  if (!fill_enter(fill)) return NULL;
+  ProtobufCMessage *message = fill_message(fill, held);
+  if (message != NULL && !from_object(fill, held, message, object, type_key)) message = NULL;
+  fill_leave(fill);
+  return message;
+}
+
+static bool from_any(Fill *fill, const MessageType *type, ProtobufCMessage *message, const json_t *object) {
+  const Field *url_field = &type->fields[0], *value_field = &type->fields[1];
+  const json_t *url = json_object_get(object, type_key);
+  bool resolved = url != NULL;
+  if (!resolved) url = json_object_get(object, "typeUrl");
+  if (!resolved && url == NULL) url = json_object_get(object, "type_url");
+  const MessageType *held = NULL;
+  if (json_is_string(url)) held = schema_message_of_url(type->schema, json_string_value(url), json_string_length(url));
+  if (!resolved && held == NULL) return from_object(fill, type, message, object, NULL);
+  if (!resolved) return fill_fail(fill, "an Any of a known type is written with %s", type_key);
+  if (held == NULL) return fill_fail(fill, "%s names no known type", type_key);
+  ProtobufCMessage *inner = from_held(fill, held, object);
+  if (inner == NULL) return false;
+  size_t len = protobuf_c_message_get_packed_size(inner);
+  uint8_t *bytes = arena_alloc(fill->arena, len + 1);
+  if (bytes == NULL) return fill_fail_memory(fill);
+  protobuf_c_message_pack(inner, bytes);
+  *(ProtobufCBinaryData *)fill_place(message, value_field) = (ProtobufCBinaryData){ len, bytes };
+  fill_end(message, value_field);
+  if (!fill_text(fill, url_field, fill_place(message, url_field), json_string_value(url), json_string_length(url))) {
+    return false;
+  }
+  fill_end(message, url_field);
+  return true;
+}
+
 static bool fill_from_json(Fill *fill, const MessageType *type, ProtobufCMessage *message, const json_t *value) {
   switch (type->kind) {
   case KIND_TIMESTAMP:
@@ -342,9 +388,10 @@ static bool fill_from_json(Fill *fill, const MessageType *type, ProtobufCMessage
   case KIND_LIST_VALUE: return from_plain_map(fill, type, message, value);
   case KIND_VALUE: return from_any_value(fill, type, message, value);
   case KIND_WRAPPER: return set_single(fill, &type->fields[0], message, value);
+  case KIND_ANY: return from_any(fill, type, message, value);
   case KIND_PLAIN: break;
   }
-  return from_object(fill, type, message, value);
+  return from_object(fill, type, message, value, NULL);
 }
 
 static ProtobufCMessage *from_json(Fill *fill, const MessageType *type, const json_t *value) {

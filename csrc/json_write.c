@@ -14,9 +14,11 @@ enum { FEW_FIELDS = 24 }; /* slots of a message with no more than that are on th
 typedef struct Writer {
   JsonText *json;
   bool proto_names;
+  unsigned depth; /* messages around the one being written, and it */
 } Writer;
 
 static void write_message(Writer *w, const MessageType *type, const uint8_t *bytes, size_t len);
+static void write_fields(Writer *w, const MessageType *type, const uint8_t *bytes, size_t len, bool *empty);
 
 static void put_text(Writer *w, const char *text) { json_put(w->json, text, strlen(text)); }
 
@@ -218,6 +220,32 @@ static void write_single(Writer *w, const MessageType *type, const uint8_t *byte
   write_value(w, field, &value);
 }
 
+/* The message in an Any, with its type. False when the schema does not know the type, or the bytes are none of it: then
+ * the Any is written as the message that it is. */
+static bool write_any(Writer *w, const MessageType *type, const uint8_t *bytes, size_t len) {
+  WireField url, value = { 2, WIRE_BYTES, bytes, 0 };
+  uint32_t count;
+  if (!read_field(type, bytes, len, &type->fields[0], &url, &count)) return false;
+  const MessageType *held = schema_message_of_url(type->schema, (const char *)url.data, url.len);
+  if (held == NULL) return false;
+  read_field(type, bytes, len, &type->fields[1], &value, &count);
+  if (wire_check_nested(held, value.data, value.len, w->depth) != NULL) return false;
+  bool empty = true;
+  json_open(w->json, '{');
+  json_next(w->json, &empty);
+  json_put_key(w->json, "\"@type\":", 8);
+  json_put_string(w->json, (const char *)url.data, url.len);
+  if (held->kind == KIND_PLAIN) {
+    write_fields(w, held, value.data, value.len, &empty);
+  } else {
+    json_next(w->json, &empty);
+    json_put_key(w->json, "\"value\":", 8);
+    write_message(w, held, value.data, value.len);
+  }
+  json_close(w->json, '}', empty);
+  return true;
+}
+
 static bool write_known(Writer *w, const MessageType *type, const uint8_t *bytes, size_t len) {
   switch (type->kind) {
   case KIND_TIMESTAMP:
@@ -227,6 +255,7 @@ static bool write_known(Writer *w, const MessageType *type, const uint8_t *bytes
   case KIND_LIST_VALUE: write_list(w, &type->fields[0], bytes, len); return true;
   case KIND_VALUE:
   case KIND_WRAPPER: write_single(w, type, bytes, len); return true;
+  case KIND_ANY: return write_any(w, type, bytes, len);
   case KIND_PLAIN: break;
   }
   return false;
@@ -260,8 +289,7 @@ static void write_field(Writer *w, const Field *field, Slot *slot, const uint8_t
   write_value(w, field, &slot->last);
 }
 
-static void write_message(Writer *w, const MessageType *type, const uint8_t *bytes, size_t len) {
-  if (type->kind != KIND_PLAIN && write_known(w, type, bytes, len)) return;
+static void write_fields(Writer *w, const MessageType *type, const uint8_t *bytes, size_t len, bool *empty) {
   Slot few[FEW_FIELDS], *slots = few;
   if (type->field_count > FEW_FIELDS) slots = arena_alloc(&w->json->out->arena, type->field_count * sizeof *slots);
   if (slots == NULL) {
@@ -269,17 +297,25 @@ static void write_message(Writer *w, const MessageType *type, const uint8_t *byt
     return;
   }
   read_slots(type, bytes, len, slots);
-  bool empty = true;
-  json_open(w->json, '{');
   for (uint16_t i = 0; i < type->field_count; i++) {
     if (!is_written(&type->fields[i], &slots[i], bytes + len)) continue;
-    json_next(w->json, &empty);
+    json_next(w->json, empty);
     write_field(w, &type->fields[i], &slots[i], bytes, len);
   }
-  json_close(w->json, '}', empty);
+}
+
+static void write_message(Writer *w, const MessageType *type, const uint8_t *bytes, size_t len) {
+  w->depth++;
+  if (type->kind == KIND_PLAIN || !write_known(w, type, bytes, len)) {
+    bool empty = true;
+    json_open(w->json, '{');
+    write_fields(w, type, bytes, len, &empty);
+    json_close(w->json, '}', empty);
+  }
+  w->depth--;
 }
 
 void json_write_message(JsonText *json, const MessageType *type, const uint8_t *bytes, size_t len, bool proto_names) {
-  Writer writer = { json, proto_names };
+  Writer writer = { json, proto_names, 0 };
   write_message(&writer, type, bytes, len);
 }

@@ -59,7 +59,8 @@ typedef enum MessageKind {
   KIND_STRUCT,
   KIND_VALUE,
   KIND_LIST_VALUE,
-  KIND_WRAPPER
+  KIND_WRAPPER,
+  KIND_ANY
 } MessageKind;
 
 struct Field {
@@ -195,6 +196,8 @@ void schema_free(Schema *schema);
 /* By full name, without a leading dot; NULL when there is none. A method is "pkg.Service/Method" or
  * "pkg.Service.Method". */
 const MessageType *schema_message(const Schema *schema, const char *name, size_t len);
+const MessageType *schema_message_of_url(const Schema *schema, const char *url,
+                                         size_t len); /* of an Any: behind the '/' */
 const EnumType *schema_enum(const Schema *schema, const char *name, size_t len);
 const Service *schema_service(const Schema *schema, const char *name, size_t len);
 const Method *schema_method(const Schema *schema, const char *name, size_t len);

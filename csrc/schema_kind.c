@@ -34,6 +34,7 @@ static const KnownType known_types[] = {
       { 4, FIELD_BOOL, false, NULL },
       { 5, FIELD_MESSAGE, false, "google.protobuf.Struct" },
       { 6, FIELD_MESSAGE, false, "google.protobuf.ListValue" } } },
+  { "Any", KIND_ANY, 2, { { 1, FIELD_STRING, false, NULL }, { 2, FIELD_BYTES, false, NULL } } },
   { "DoubleValue", KIND_WRAPPER, 1, { { 1, FIELD_DOUBLE, false, NULL } } },
   { "FloatValue", KIND_WRAPPER, 1, { { 1, FIELD_FLOAT, false, NULL } } },
   { "Int64Value", KIND_WRAPPER, 1, { { 1, FIELD_INT64, false, NULL } } },

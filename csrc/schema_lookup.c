@@ -33,6 +33,12 @@ const MessageType *schema_message(const Schema *schema, const char *name, size_t
   return find_kind(schema, name, len, SYMBOL_MESSAGE);
 }
 
+const MessageType *schema_message_of_url(const Schema *schema, const char *url, size_t len) {
+  size_t at = len;
+  while (at > 0 && url[at - 1] != '/') at--;
+  return at > 0 ? schema_message(schema, url + at, len - at) : NULL;
+}
+
 const EnumType *schema_enum(const Schema *schema, const char *name, size_t len) {
   return find_kind(schema, name, len, SYMBOL_ENUM);
 }

@@ -105,6 +105,10 @@ static const char *check_message(const MessageType *type, const uint8_t *at, con
   return NULL;
 }
 
+const char *wire_check_nested(const MessageType *type, const uint8_t *bytes, size_t len, unsigned depth) {
+  return depth > SCHEMA_MAX_NESTING ? wire_too_deep : check_message(type, bytes, bytes + len, depth);
+}
+
 const char *wire_check(const MessageType *type, const uint8_t *bytes, size_t len) {
   return check_message(type, bytes, bytes + len, 0);
 }

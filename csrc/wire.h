@@ -29,6 +29,9 @@ typedef struct WireField {
 /* NULL when `bytes` is a well-formed message of the type, else the reason: one of a few constant texts. */
 const char *wire_check(const MessageType *type, const uint8_t *bytes, size_t len);
 
+/* The same for a message that stands `depth` deep in others. */
+const char *wire_check_nested(const MessageType *type, const uint8_t *bytes, size_t len, unsigned depth);
+
 /* The reason for nesting over SCHEMA_MAX_NESTING, the one that protobuf-c does not share. */
 extern const char wire_too_deep[];
 

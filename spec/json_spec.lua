@@ -280,6 +280,44 @@ describe("JSON of the well-known types", function()
   end)
 end)
 
+describe("JSON of an Any", function()
+  local function any(type, fields)
+    return { type_url = "type.googleapis.com/" .. type, value = core.encode(every_type.schema():type(type), fields) }
+  end
+
+  it("is the message in it, with its type", function()
+    maps({ w_Any = any("test.Every", { int32 = 5 }) }, '{"wAny":{"@type":"type.googleapis.com/test.Every","int32":5}}')
+    maps({ w_Any = { type_url = "type.googleapis.com/test.Every" } },
+      '{"wAny":{"@type":"type.googleapis.com/test.Every"}}')
+    maps({ w_Any = any("google.protobuf.Duration", 1.5) },
+      '{"wAny":{"@type":"type.googleapis.com/google.protobuf.Duration","value":"1.500s"}}')
+    maps({ w_Any = any("google.protobuf.Any", any("test.Every", { string = "x" })) },
+      '{"wAny":{"@type":"type.googleapis.com/google.protobuf.Any",'
+      .. '"value":{"@type":"type.googleapis.com/test.Every","string":"x"}}}')
+    maps({ w_Any = {} }, '{"wAny":{}}')
+    refuses("w_Any: @type names no known type", '{"wAny":{"@type":"x/p.Unknown"}}')
+    refuses("w_Any: @type names no known type", '{"wAny":{"@type":5}}')
+    refuses("w_Any: the value of a google.protobuf.Duration expected",
+      '{"wAny":{"@type":"x/google.protobuf.Duration","seconds":5}}')
+    refuses("w_Any: test.Every has no field 'nope'", '{"wAny":{"@type":"x/test.Every","nope":5}}')
+    refuses("w_Any: an Any of a known type is written with @type", '{"wAny":{"typeUrl":"x/test.Every","value":""}}')
+  end)
+
+  it("is its two fields when the type is not known, or the bytes are none of it", function()
+    maps({ w_Any = { type_url = "x/p.Unknown", value = "\0" } }, '{"wAny":{"typeUrl":"x/p.Unknown","value":"AA=="}}')
+    writes('{"wAny":{"typeUrl":"x/test.Every","value":"AA=="}}',
+      { w_Any = { type_url = "x/test.Every", value = "\0" } })
+  end)
+
+  it("does not follow Anys in Anys without end", function()
+    local deep = any("test.Every", {})
+    for _ = 1, 300 do deep = any("google.protobuf.Any", deep) end
+    local text = core.tojson(every{ w_Any = deep })
+    local _, levels = text:gsub('"@type"', "")
+    assert.is_true(levels > 50 and levels <= 101)
+  end)
+end)
+
 describe("json_decode and json_encode", function()
   it("turn values into JSON and back", function()
     for _, text in ipairs{ "null", "true", "false", "0", "-1", "1.5", '"x"', "[]", "{}", "[1,2,3]",

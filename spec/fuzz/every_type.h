@@ -171,6 +171,9 @@ static EveryFile *every_known_types(void) {
   for (size_t i = 0; i < sizeof wrappers / sizeof wrappers[0]; i++) {
     every_field(every_message(file->message_type, count, wrappers[i].name), "value", wrappers[i].type, NULL);
   }
+  EveryMessage *any = every_message(file->message_type, count, "Any");
+  every_field(any, "type_url", FIELD_STRING, NULL);
+  every_field(any, "value", FIELD_BYTES, NULL);
   every_repeat(every_field(every_message(file->message_type, count, "FieldMask"), "paths", FIELD_STRING, NULL));
   EveryMessage *list = every_message(file->message_type, count, "ListValue");
   every_repeat(every_field(list, "values", FIELD_MESSAGE, ".google.protobuf.Value"));

@@ -79,6 +79,9 @@ local function known_types()
     add(message, "nanos", "int32")
   end
   define("Empty")
+  local any = define("Any")
+  add(any, "type_url", "string")
+  add(any, "value", "bytes")
   add(define("FieldMask"), "paths", "string", { label = "LABEL_REPEATED" })
   for _, name in ipairs(M.wrappers) do add(define(name .. "Value"), "value", name:lower()) end
   add(define("ListValue"), "values", "message", { label = "LABEL_REPEATED", type_name = ".google.protobuf.Value" })
