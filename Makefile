@@ -13,6 +13,7 @@ DEPS := gcc make pkg-config libc6-dev lua5.4 liblua5.4-dev libgrpc-dev libprotob
   protobuf-compiler libprotobuf-dev libcurl4-openssl-dev libjansson-dev libmicrohttpd-dev libssl-dev ca-certificates
 DEPS_TEST := $(DEPS) git luarocks lua-busted lua-luv lua-cqueues openssl
 DEPS_BENCH := $(DEPS) openssl libnghttp2-dev
+DEPS_INTEROP := $(DEPS) curl jq
 DEPS_LINT := $(DEPS_TEST) libnghttp2-dev clang clang-format lua-check cppcheck libclang-rt-14-dev valgrind
 
 # ---- tools and flags ------------------------------------------------------------------------------
@@ -207,6 +208,9 @@ deps-test: ## … and what the tests need
 deps-bench:
 	$(call install_packages,$(DEPS_BENCH))
 
+deps-interop:
+	$(call install_packages,$(DEPS_INTEROP))
+
 deps-lint: ## … and what lint, sanitize and fuzz need
 	$(call install_packages,$(DEPS_LINT))
 
@@ -229,6 +233,14 @@ test: deps-test ## run the tests; SPEC=spec/x_spec.lua for some files, FILTER=pa
 # The tests alone, for a tree that is set up and built.
 suite: $(BUILD)/lib/fork.so
 	@$(LUA) spec/support/suite.lua $(if $(FILTER),--filter='$(FILTER)') $(SPEC)
+
+# ---- real clients: what go, npm and pip install by name goes to $(BUILD)/interop -------------------
+
+CLIENTS ?=
+
+interop: deps-interop ## grpcurl, curl, Go, Node and Python clients against the sandbox, as far as they can be had
+	$(build) all
+	@$(LUA) spec/interop/run.lua $(BUILD_PATH)/interop $(abspath $(GENERATED))/share/wgtwo/api.binpb $(CLIENTS)
 
 # ---- sanitizers: the suite again, in builds of their own ------------------------------------------
 

@@ -14,6 +14,7 @@ local kinds = require "wgtwo.sandbox.kinds"
 local limits = require "wgtwo.limits"
 local schema = require "wgtwo.schema"
 local status = require "wgtwo.sandbox.status"
+local subscription = require "wgtwo.sandbox.subscription"
 
 local events_v0 = {}
 
@@ -129,7 +130,7 @@ local function subscribe(sandbox, exchange, request)
     api = "v0", name = wish.name, key = wish.key, kinds = set, client = client, exclusive = wish.exclusive,
     kept = wish.kept and sandbox.settings.position_kept or 0,
     start = function()
-      return start(function(event) return set[event.kind.name] and (not event.client or event.client == client) end)
+      return start(function(event) return set[event.kind.name] and subscription.is_for(event, client) end)
     end,
   }, member)
 end

@@ -40,9 +40,6 @@ local wire = require "wgtwo.sandbox.wire"
 local Server = {}
 Server.__index = Server
 
---- Whose the events of calls without a token are.
-Server.ANONYMOUS = ""
-
 local server = {}
 
 local CLOSE_TIMEOUT <const> = 0.2 -- seconds for the last statuses to leave
@@ -130,7 +127,6 @@ local function begin(self)
   self.ids = random.new(settings.seed, "ids")
   self.log = log.new(self.clock, settings)
   self.subscriptions = subscriptions.new(self.log, self.clock)
-  self.tokens = tokens.new(self.clock, settings, settings.seed)
   self.faults = faults.new(random.new(settings.seed, "faults"))
   self.pools = { [""] = settings.numbers }
   for _, client in ipairs(settings.clients) do self.pools[client.id] = client.numbers end
@@ -138,7 +134,7 @@ local function begin(self)
   start_generators(self)
 end
 
---- Back to the beginning: no events, positions, tokens, faults; every stream ends. The clock goes on.
+--- Back to the beginning: no events, positions, faults; every stream ends. The clock goes on, and tokens stay good.
 function Server:reset()
   self.calls:end_all(status.new("UNAVAILABLE", "the sandbox was reset"))
   self.subscriptions:clear(status.new("UNAVAILABLE", "the sandbox was reset"))
@@ -194,7 +190,7 @@ end
 function server.new(settings)
   local time = clock.new(settings.clock == "virtual")
   local self = setmetatable({ settings = settings, clock = time, reactor = reactor.new(time),
-    journal = journal.new(time, settings), generators = {} }, Server)
+    journal = journal.new(time, settings), tokens = tokens.new(time, settings, settings.seed), generators = {} }, Server)
   self.calls = calls.new(self)
   local problem, ok
   self.http, problem = http.new(self.reactor, settings.host, settings.http_port)

@@ -14,6 +14,7 @@ local limits = require "wgtwo.limits"
 local methods = require "wgtwo.sms.methods"
 local numbers = require "wgtwo.sandbox.numbers"
 local status = require "wgtwo.sandbox.status"
+local subscription = require "wgtwo.sandbox.subscription"
 
 local sms = {}
 
@@ -89,7 +90,7 @@ end
 --- Publishes the events of a message that was accepted. Returns its id.
 local function deliver(sandbox, client, message)
   local uuid, ids = sandbox.ids:uuid(), {}
-  local owner = client or sandbox.ANONYMOUS
+  local owner = client or subscription.ANONYMOUS
   local list = routes(message, sandbox.settings.subscribers)
   for _, route in ipairs(list) do
     local id = sandbox.ids:uuid()

@@ -14,6 +14,9 @@ Subscription.__index = Subscription
 
 local subscription = {}
 
+--- Whose the events of calls without a token are.
+subscription.ANONYMOUS = ""
+
 --- A subscription without members.
 -- @tparam table fields `name` (for people), `log`, `clock`, `kinds` (set of names), `client`, `cursor` (the next event
 --   to look at), `kept` (seconds that it outlives its last member), `exclusive` (one member at a time), `key`
@@ -26,9 +29,18 @@ function subscription.new(fields)
   return setmetatable(fields, Subscription)
 end
 
+--- Whether a client may see an event: it is everyone's, or its own. Calls without a token are one client.
+-- @tparam table event
+-- @tparam ?string client
+-- @treturn boolean
+function subscription.is_for(event, client)
+  local owner = event.client
+  return owner == nil or owner == (client or subscription.ANONYMOUS)
+end
+
 --- Whether an event is for this subscription.
 function Subscription:wants(event)
-  return self.kinds[event.kind.name] and (event.client == nil or event.client == self.client)
+  return self.kinds[event.kind.name] and subscription.is_for(event, self.client)
 end
 
 -- What a member has in flight: a list by due time, which is the order of delivery since its timeout is one for all ----
