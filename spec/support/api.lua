@@ -80,6 +80,7 @@ local function serve(api, op)
   api.open[op] = true
   api.news:notify()
   if not method.client_streaming then call:request() end
+  if method.server_streaming then op:headers() end
   local handler = api.handlers[method.name]
   if not handler then
     call:fail(12, "this test has no handler for " .. method.name)
