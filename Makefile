@@ -88,7 +88,7 @@ unexport LUA_PATH_5_4 LUA_CPATH_5_4
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps deps-test deps-bench deps-lint demo test suite bench bench-programs sanitize sanitize-memory \
+.PHONY: all deps deps-test deps-bench deps-interop deps-lint demo test suite interop bench bench-programs sanitize sanitize-memory \
   sanitize-collection sanitize-threads interpreter fuzz fuzz-targets fuzz-run lint lint-format lint-lua lint-cppcheck \
   lint-compilers format install dist clean help FORCE
 
@@ -150,11 +150,11 @@ $(BUILD)/obj/descriptor.pb-c.o: $(DESCRIPTOR).c $(DESCRIPTOR).h $(BUILD)/flags
 
 $(BUILD)/lib/wgtwo/core.so: $(CORE_OBJECTS)
 	@mkdir -p $(@D)
-	$(call say,LD $@) $(LINK) $^ -o $@ $(CORE_LIBS)
+	$(call say,LD $@) $(LINK) $^ -o $@.new $(CORE_LIBS) && mv $@.new $@
 
 $(BUILD)/lib/wgtwo/httpd.so: $(HTTPD_OBJECTS)
 	@mkdir -p $(@D)
-	$(call say,LD $@) $(LINK) $^ -o $@ $(HTTPD_LIBS)
+	$(call say,LD $@) $(LINK) $^ -o $@.new $(HTTPD_LIBS) && mv $@.new $@
 
 ifeq ($(PREGENERATED),)
 $(DESCRIPTOR).c $(DESCRIPTOR).h &: $(PROTOBUF_INCDIR)/google/protobuf/descriptor.proto
