@@ -4,6 +4,7 @@
 #include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
+#include "linger.h"
 #include "probes.h"
 #if HAVE_GRPC_CREDENTIALS_H
 #include <grpc/credentials.h>
@@ -13,7 +14,7 @@
 
 static void destroy_channel(Op *op) {
   Channel *channel = (Channel *)op;
-  if (channel->grpc != NULL) grpc_channel_destroy(channel->grpc);
+  if (channel->grpc != NULL) linger_destroy_channel(op->loop, channel->grpc);
   free(channel);
 }
 
