@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "httpd_signing_key.h"
 #include "option.h"
 
 enum { MAX_BODY = 1024 * 1024, CONNECTION_LIMIT = 256, CONNECTION_TIMEOUT = 60, SEND_ANSWERS_SECONDS = 1 };
@@ -193,5 +194,6 @@ int luaopen_wgtwo_httpd(lua_State *L) {
   httpd_request_register(L);
   luaL_newlib(L, functions);
   certificate_register(L);
+  signing_key_register(L);
   return 1;
 }

@@ -72,4 +72,25 @@ function request:respond(status, headers, body) end
 ---@return { cert: string, key: string, ca: string } PEM
 function httpd.certificate(options) end
 
+---An RSA key of 2048 bits that signs with RS256.
+---@class wgtwo.httpd.signing_key
+local signing_key = {}
+
+---@param pem? string a private key that `pem` gave; default: a new one
+---@return wgtwo.httpd.signing_key
+function httpd.signing_key(pem) end
+
+---@param text string
+---@return string
+function signing_key:sign(text) end
+
+---@return string big-endian
+function signing_key:modulus() end
+
+---@return string big-endian
+function signing_key:exponent() end
+
+---@return string
+function signing_key:pem() end
+
 return httpd

@@ -352,7 +352,7 @@ function Sandbox:restore(snapshot)
   return answer and true, err
 end
 
---- Back to the beginning; every stream ends. The clock goes on.
+--- Back to the beginning: no events, positions, faults, journal; every stream ends. The clock goes on, tokens stay good.
 function Sandbox:reset()
   local answer, err = ask(self, "POST", "/admin/reset", {})
   return answer and true, err

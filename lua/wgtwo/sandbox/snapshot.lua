@@ -124,6 +124,7 @@ local function restore_subscription(sandbox, given)
 end
 
 local function restore_tokens(tokens, given)
+  tokens:clear()
   for _, token in ipairs(given.access) do
     tokens.access[token.value] = { value = token.value, client = token.client, scopes = set_of(token.scopes),
       scope = token.scope, user = token.user, expires_at = token.expires_at }
