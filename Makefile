@@ -88,9 +88,9 @@ unexport LUA_PATH_5_4 LUA_CPATH_5_4
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps deps-test deps-bench deps-interop deps-lint demo test suite interop bench bench-programs sanitize sanitize-memory \
-  sanitize-collection sanitize-threads interpreter fuzz fuzz-targets fuzz-run lint lint-format lint-lua lint-cppcheck \
-  lint-compilers format install dist clean help FORCE
+.PHONY: all deps deps-test deps-bench deps-interop deps-lint demo test suite interop bench bench-programs sanitize \
+  sanitize-memory sanitize-collection sanitize-threads interpreter fuzz fuzz-targets fuzz-run lint lint-format \
+  lint-lua lint-cppcheck lint-compilers format install dist clean help FORCE
 
 all: $(MODULES) $(API_SETS) ## build the C modules and the API description (default)
 
