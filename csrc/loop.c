@@ -180,12 +180,16 @@ static void *drive_queue(void *arg) {
   }
 }
 
-/* gRPC's threads inherit the signal mask of the thread that calls grpc_init: all blocked, so that signals reach the Lua
+/* gRPC writes failed handshakes to the standard error output, besides reporting them: not unless it was asked to.
+ * gRPC's threads inherit the signal mask of the thread that calls grpc_init: all blocked, so that signals reach the Lua
  * thread. */
 static void start_grpc(void) {
   sigset_t before;
   signals_block(&before);
+  bool quiet = getenv("GRPC_VERBOSITY") == NULL;
+  if (quiet) setenv("GRPC_VERBOSITY", "NONE", 1);
   grpc_init(); /* never shut down: its threads outlive the Lua state, and the module is never unloaded */
+  if (quiet) unsetenv("GRPC_VERBOSITY");
   signals_restore(&before);
 }
 

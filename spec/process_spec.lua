@@ -4,7 +4,7 @@ local pair = require("spec.support.pair")
 
 -- All that a descriptor gives until its end.
 local function read_all(fd)
-  local watch <close> = assert(core.watch(fd))
+  local watch <close> = assert(core.watch(fd)) -- luacheck: ignore 211
   local parts = {}
   pair.on_news(function()
     local text = core.read(fd, 4096)

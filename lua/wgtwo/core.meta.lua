@@ -287,7 +287,7 @@ function core.json_encode(value, indent) end
 ---@return table t
 function core.json_array(t) end
 
--- HTTP, processes, descriptors (http.c, process.c, watch.c) ---------------------------------------------------------
+-- HTTP, processes, descriptors (http.c, probe.c, process.c, watch.c) ---------------------------------------------------------
 
 ---@class wgtwo.http_options
 ---@field url string
@@ -318,6 +318,29 @@ function core.http(options) end
 ---@return string? text
 ---@return integer? curl_code
 function request:take() end
+
+---One more connection that finds out why others fail (probe.c).
+---@class wgtwo.probe: wgtwo.op
+local probe = {}
+
+---@class wgtwo.probe_options
+---@field host string
+---@field port integer
+---@field plaintext? boolean
+---@field roots? string PEM; nil: the system's
+---@field cert? string PEM
+---@field key? string PEM
+---@field server_name? string that the certificate is to have; nil: the host
+---@field insecure_skip_verify? boolean
+---@field timeout? number seconds: 1
+
+---@param options wgtwo.probe_options
+---@return wgtwo.probe?
+---@return string? reason
+function core.probe(options) end
+
+---@return false|{ ok?: true, reason?: string, text?: string }
+function probe:take() end
 
 ---A child process: its standard input and output are pipes, its error output is ours.
 ---@class wgtwo.process: wgtwo.op
