@@ -4,6 +4,7 @@
 --                       acknowledges it; prints "stream ended" and subscribes again when it does; ends after COUNT
 --   send FROM TO TEXT   sends an SMS by v1, compressed where the client can; prints "sent STATUS"
 --
+-- A program is a table: `argv`, `env`, and `resource_exhausted`, a pattern for how it names that code.
 -- A call that fails makes it print "failed CODE: MESSAGE" and "detail …" for each detail, and end with 1.
 
 local client = require("spec.interop.client")
@@ -62,6 +63,26 @@ return function(program, test)
     running:expect("sent %S*SEND_STATUS_OK")
     suite.equal(0, (running:wait()), "exit code")
     suite.equal(words[4], sandbox:events{ type = "SMS_EVENT" }[1].payload.text, "text")
+  end)
+
+  test("takes a reply of a megabyte, and refuses one that is too large for it", function(sandbox)
+    local words, scope = { "send", "+4799990001", "+46724450000", "hello" }, { SCOPE = "sms.text:send_from_subscriber" }
+    assert(sandbox:fault{ method = "v1.SmsService/SendTextFromSubscriber", oversized = 1024 * 1024, nth = 1 })
+    assert(sandbox:fault{ method = "v1.SmsService/SendTextFromSubscriber", oversized = 5 * 1024 * 1024 })
+    local first <close> = start(sandbox, words, scope)
+    suite.equal(0, (first:wait()), "exit code")
+    local second <close> = start(sandbox, words, scope)
+    second:expect("failed %S*: ")
+    suite.equal(1, (second:wait()), "exit code")
+  end)
+
+  test("is told when to try again", function(sandbox)
+    assert(sandbox:fault{ method = "v1.SmsService/SendTextFromSubscriber", retry_after = 5 })
+    local running <close> = start(sandbox, { "send", "+4799990001", "+46724450000", "hello" },
+      { SCOPE = "sms.text:send_from_subscriber" })
+    running:expect(program.resource_exhausted)
+    running:expect("detail .-RetryInfo")
+    suite.equal(1, (running:wait()), "exit code")
   end)
 
   test("is told what is wrong", function(sandbox)

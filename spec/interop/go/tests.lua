@@ -3,6 +3,6 @@
 local follow = require("spec.interop.follow")
 
 return function(go, test)
-  if go.defect then error(go.defect, 0) end
-  follow({ argv = { go.path } }, test)
+  if go.defect then return test("builds", function() error(go.defect, 0) end) end
+  follow({ argv = { go.path }, resource_exhausted = "failed ResourceExhausted" }, test)
 end

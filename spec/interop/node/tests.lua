@@ -3,5 +3,6 @@
 local follow = require("spec.interop.follow")
 
 return function(node, test)
+  node.resource_exhausted = "failed 8"
   follow(node, test)
 end

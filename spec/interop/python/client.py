@@ -125,7 +125,7 @@ def show(api, problem):
     for name, value in problem.trailing_metadata() or ():
         if name == "grpc-status-details-bin":
             for packed in status_class.FromString(value).details:
-                print("detail", api.describe(packed))
+                print("detail", packed.TypeName(), api.describe(packed))
 
 
 def main(command, *words):

@@ -4,7 +4,7 @@ local follow = require("spec.interop.follow")
 local suite = require("spec.interop.suite")
 
 return function(python, test)
-  python.env = { API = python.api }
+  python.env, python.resource_exhausted = { API = python.api }, "failed RESOURCE_EXHAUSTED"
   local start = follow(python, test)
 
   test("streams and acknowledges v1", function(sandbox)
