@@ -19,17 +19,36 @@ void arena_init(Arena *arena, size_t block_size) {
   arena->block_size = block_size;
 }
 
-static void *add_block(Arena *arena, size_t size) {
-  size_t wanted = size > arena->block_size ? size : arena->block_size;
-  if (wanted > SIZE_MAX - sizeof(ArenaBlock)) return NULL;
-  ArenaBlock *block = malloc(sizeof *block + wanted);
+void arena_init_in(Arena *arena, size_t block_size, ArenaSource source, void *owner) {
+  arena_init(arena, block_size);
+  arena->source = source;
+  arena->owner = owner;
+}
+
+/* A block that is somebody else's stands for itself: it has no header and is in no chain. */
+static char *borrow_block(Arena *arena, size_t size) {
+  char *block = size <= SIZE_MAX - ALIGNMENT ? arena->source(arena->owner, size + ALIGNMENT) : NULL;
+  if (block == NULL) return NULL;
+  return block + (ALIGNMENT - (uintptr_t)block % ALIGNMENT) % ALIGNMENT;
+}
+
+static char *own_block(Arena *arena, size_t size) {
+  if (size > SIZE_MAX - sizeof(ArenaBlock)) return NULL;
+  ArenaBlock *block = malloc(sizeof *block + size);
   if (block == NULL) return NULL;
   block->older = arena->block;
-  block->size = wanted;
+  block->size = size;
   arena->block = block;
-  arena->next = block->bytes + size;
-  arena->left = wanted - size;
   return block->bytes;
+}
+
+static void *add_block(Arena *arena, size_t size) {
+  size_t wanted = size > arena->block_size ? size : arena->block_size;
+  char *bytes = arena->source != NULL ? borrow_block(arena, wanted) : own_block(arena, wanted);
+  if (bytes == NULL) return NULL;
+  arena->next = bytes + size;
+  arena->left = wanted - size;
+  return bytes;
 }
 
 void *arena_alloc(Arena *arena, size_t size) {

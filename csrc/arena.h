@@ -10,14 +10,23 @@
 
 typedef struct ArenaBlock ArenaBlock;
 
+/* Where blocks come from, when it is not malloc: memory of `size` bytes that `owner` frees after the arena's last use;
+ * NULL when there is none. */
+typedef void *(*ArenaSource)(void *owner, size_t size);
+
 typedef struct Arena {
   ArenaBlock *block; /* the newest block, linked to the older ones */
   char *next;        /* free bytes of the newest block start here */
   size_t left;
-  size_t block_size; /* of a usual block; a larger piece gets one of its own */
+  size_t block_size;  /* of a usual block; a larger piece gets one of its own */
+  ArenaSource source; /* NULL: malloc */
+  void *owner;
 } Arena;
 
 void arena_init(Arena *arena, size_t block_size);
+
+/* An arena whose blocks belong to somebody else: arena_free and arena_reset forget them. */
+void arena_init_in(Arena *arena, size_t block_size, ArenaSource source, void *owner);
 
 /* Memory of `size` bytes, not cleared; NULL when there is none. */
 void *arena_alloc(Arena *arena, size_t size);

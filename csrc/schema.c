@@ -1,8 +1,9 @@
 /* Schemas and types in Lua.
  *
- * A schema userdata owns its Schema and stands in the registry, so that it lives as long as the state: messages and
- * types point into it without holding it. Its user values: the bytes of its set, and the documentation once somebody
- * asked. A type has one handle, found in the registry's table of handles by the type's address. */
+ * A schema userdata stands in the registry, so that it lives as long as the state: messages and types point into it
+ * without holding it. Its user values: the bytes of its set, the documentation once somebody asked, and the blocks of
+ * memory that the Schema lies in. Those are userdata: Lua frees them after the last finalizer of a closing state has
+ * run. A type has one handle, found in the registry's table of handles by the type's address. */
 
 #include "schema.h"
 
@@ -56,51 +57,70 @@ static int type_tostring(lua_State *L) {
 
 /* -- Schemas -- */
 
-static SchemaHandle *check_handle(lua_State *L) {
-  SchemaHandle *handle = lua_touserdata(L, 1);
+static const Schema *check_schema(lua_State *L) {
+  const SchemaHandle *handle = lua_touserdata(L, 1);
   if (handle != NULL && lua_getmetatable(L, 1)) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &schema_metatable_key);
     bool same = lua_rawequal(L, -1, -2);
     lua_pop(L, 2);
-    if (same) return handle;
+    if (same && handle->schema != NULL) return handle->schema;
   }
   luaL_typeerror(L, 1, "schema");
   return NULL;
 }
 
-static const Schema *check_schema(lua_State *L) {
-  SchemaHandle *handle = check_handle(L);
-  if (handle->schema == NULL) luaL_argerror(L, 1, "the schema is gone: the Lua state is closing");
-  return handle->schema;
+enum { SET_VALUE = 1, DOCUMENTATION_VALUE, BLOCKS_VALUE };
+
+/* A block of memory to be allocated by Lua, protected, so that running out of it is no jump through the builder. */
+typedef struct Blocks {
+  lua_State *L;
+  int list; /* stack index of the table that holds them */
+  size_t size;
+  void *block;
+} Blocks;
+
+static int new_block(lua_State *L) {
+  Blocks *blocks = lua_touserdata(L, 2);
+  blocks->block = lua_newuserdatauv(L, blocks->size, 0);
+  lua_rawseti(L, 1, (lua_Integer)lua_rawlen(L, 1) + 1);
+  return 0;
+}
+
+static void *block_source(void *owner, size_t size) {
+  Blocks *blocks = owner;
+  blocks->size = size;
+  lua_pushcfunction(blocks->L, new_block);
+  lua_pushvalue(blocks->L, blocks->list);
+  lua_pushlightuserdata(blocks->L, blocks);
+  if (lua_pcall(blocks->L, 2, 0, 0) == LUA_OK) return blocks->block;
+  lua_pop(blocks->L, 1);
+  return NULL;
 }
 
 /* schema(bytes) -> schema | nil, text */
 static int core_schema(lua_State *L) {
   size_t len;
   const char *set = luaL_checklstring(L, 1, &len);
-  SchemaHandle *handle = lua_newuserdatauv(L, sizeof *handle, 2);
+  SchemaHandle *handle = lua_newuserdatauv(L, sizeof *handle, 3);
   handle->schema = NULL;
   lua_rawgetp(L, LUA_REGISTRYINDEX, &schema_metatable_key);
   lua_setmetatable(L, -2);
   lua_pushvalue(L, 1);
-  lua_setiuservalue(L, -2, 1);
+  lua_setiuservalue(L, -2, SET_VALUE);
+  lua_newtable(L);
+  Blocks blocks = { L, lua_gettop(L), 0, NULL };
   char error[SCHEMA_ERROR_SIZE];
-  handle->schema = schema_build((const uint8_t *)set, len, error);
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  handle->schema = schema_build_in(block_source, &blocks, (const uint8_t *)set, len, error);
   if (handle->schema == NULL) {
     lua_pushnil(L);
     lua_pushstring(L, error);
     return 2;
   }
+  lua_setiuservalue(L, -2, BLOCKS_VALUE);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, handle->schema);
   return 1;
-}
-
-static int schema_gc(lua_State *L) {
-  SchemaHandle *handle = check_handle(L);
-  schema_free(handle->schema);
-  handle->schema = NULL;
-  return 0;
 }
 
 /* schema:type(name) -> TYPE | nil */
@@ -168,13 +188,13 @@ static int schema_describe_name(lua_State *L) {
 static int schema_documentation(lua_State *L) {
   check_schema(L);
   luaL_checkstring(L, 2);
-  if (lua_getiuservalue(L, 1, 2) == LUA_TNIL) {
+  if (lua_getiuservalue(L, 1, DOCUMENTATION_VALUE) == LUA_TNIL) {
     size_t len;
-    lua_getiuservalue(L, 1, 1);
+    lua_getiuservalue(L, 1, SET_VALUE);
     const char *set = lua_tolstring(L, -1, &len);
     schema_push_documentation(L, (const uint8_t *)set, len);
     lua_pushvalue(L, -1);
-    lua_setiuservalue(L, 1, 2);
+    lua_setiuservalue(L, 1, DOCUMENTATION_VALUE);
   }
   lua_pushvalue(L, 2);
   lua_rawget(L, -2);
@@ -221,7 +241,6 @@ void schema_register(lua_State *L) {
   lua_pop(L, 1);
   make_metatable(L, "wgtwo.schema", &schema_metatable_key);
   set_function(L, "__tostring", schema_tostring);
-  set_function(L, "__gc", schema_gc);
   luaL_newlib(L, methods);
   lua_setfield(L, -2, "__index");
   lua_pop(L, 1);

@@ -1,9 +1,9 @@
 /* The schema: what a FileDescriptorSet says, as an index for reading and writing messages.
  *
- * A Schema owns every type below it, in one arena, and never changes once built: any thread may read it. In Lua it is a
- * userdata that the registry holds until the state closes, so a MessageType pointer is good for as long as the state
- * is. Each MessageType carries a protobuf-c descriptor built at run time; protobuf-c packs (and in the tests unpacks)
- * with it. */
+ * A Schema owns every type below it, in one arena, and never changes once built: any thread may read it. In Lua its
+ * memory is userdata that the registry holds until the state closes, without finalizers, so a MessageType pointer is
+ * good for as long as any Lua code runs, the finalizers of a closing state included. Each MessageType carries a
+ * protobuf-c descriptor built at run time; protobuf-c packs (and in the tests unpacks) with it. */
 
 #ifndef WGTWO_SCHEMA_H
 #define WGTWO_SCHEMA_H
@@ -188,8 +188,11 @@ struct Schema {
 
 #define SCHEMA_ERROR_SIZE 256
 
-/* Builds a schema from a serialised FileDescriptorSet. Returns NULL with the reason in `error` (one line). The bytes
- * are not needed afterwards. Release with schema_free. */
+/* Builds a schema from a serialised FileDescriptorSet, all of it in memory from `source`. Returns NULL with the reason
+ * in `error` (one line). The bytes are not needed afterwards. */
+Schema *schema_build_in(ArenaSource source, void *owner, const uint8_t *set, size_t len, char error[SCHEMA_ERROR_SIZE]);
+
+/* The same in memory of its own, to be released with schema_free. */
 Schema *schema_build(const uint8_t *set, size_t len, char error[SCHEMA_ERROR_SIZE]);
 void schema_free(Schema *schema);
 

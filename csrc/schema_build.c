@@ -379,26 +379,38 @@ static bool build_set(Builder *b, Arena *scratch, const uint8_t *set, size_t len
   return true;
 }
 
-Schema *schema_build(const uint8_t *set, size_t len, char error[SCHEMA_ERROR_SIZE]) {
+static Schema *build(Arena *arena, const uint8_t *set, size_t len, char error[SCHEMA_ERROR_SIZE]) {
   Arena scratch;
-  arena_init(&scratch, ARENA_BLOCK);
-  Schema *schema = calloc(1, sizeof *schema);
+  Schema *schema = arena_zalloc(arena, sizeof *schema);
   Builder b = { schema, error, 0 };
-  bool built = false;
-  if (schema != NULL) {
-    arena_init(&schema->arena, ARENA_BLOCK);
-    built = build_set(&b, &scratch, set, len);
-  } else {
+  if (schema == NULL) {
     build_fail(&b, "not enough memory");
+    return NULL;
   }
+  schema->arena = *arena;
+  arena_init(&scratch, ARENA_BLOCK);
+  bool built = build_set(&b, &scratch, set, len);
   arena_free(&scratch);
   if (built) return schema;
   schema_free(schema);
   return NULL;
 }
 
+Schema *schema_build_in(ArenaSource source, void *owner, const uint8_t *set, size_t len,
+                        char error[SCHEMA_ERROR_SIZE]) {
+  Arena arena;
+  arena_init_in(&arena, ARENA_BLOCK, source, owner);
+  return build(&arena, set, len, error);
+}
+
+Schema *schema_build(const uint8_t *set, size_t len, char error[SCHEMA_ERROR_SIZE]) {
+  Arena arena;
+  arena_init(&arena, ARENA_BLOCK);
+  return build(&arena, set, len, error);
+}
+
 void schema_free(Schema *schema) {
   if (schema == NULL) return;
-  arena_free(&schema->arena);
-  free(schema);
+  Arena arena = schema->arena; /* the schema lies in it */
+  arena_free(&arena);
 }

@@ -1,6 +1,7 @@
 local core = require "wgtwo.core"
 local every_type = require "spec.support.every_type"
 local facts = require "spec.support.facts"
+local process = require "spec.support.process"
 local schema = require("wgtwo.schema").default()
 
 local function lines(text)
@@ -130,6 +131,18 @@ describe("a schema", function()
     collectgarbage()
     assert.equal(5, core.decode(type, core.encode(type, { int32 = 5 })).int32)
     assert.are_not.equal(type, every_type.schema():type("test.Every"))
+  end)
+
+  it("is there for the finalizers of a closing state, also of what was made before it", function()
+    local script = [[
+      guard = setmetatable({}, { __gc = function() io.write(message.sms_event.text, " ", tostring(core.type(message))) end })
+      core = require("wgtwo.core")
+      local type = require("wgtwo.schema").default():type("wgtwo.events.v0.Event")
+      message = core.decode(type, core.encode(type, { sms_event = { text = "late" } }))
+    ]]
+    local result = process.lua(script)
+    assert.is_true(result.ok)
+    assert.equal("late wgtwo.events.v0.Event", result.output)
   end)
 
   it("shows itself in one line", function()
