@@ -133,9 +133,11 @@ describe("a schema", function()
     assert.are_not.equal(type, every_type.schema():type("test.Every"))
   end)
 
-  it("is there for the finalizers of a closing state, also of what was made before it", function()
+  it("is there for the finalizers of a closing state, of what was made before it too", function()
     local script = [[
-      guard = setmetatable({}, { __gc = function() io.write(message.sms_event.text, " ", tostring(core.type(message))) end })
+      guard = setmetatable({}, { __gc = function()
+        io.write(message.sms_event.text, " ", tostring(core.type(message)))
+      end })
       core = require("wgtwo.core")
       local type = require("wgtwo.schema").default():type("wgtwo.events.v0.Event")
       message = core.decode(type, core.encode(type, { sms_event = { text = "late" } }))
