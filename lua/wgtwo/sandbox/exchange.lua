@@ -107,7 +107,6 @@ local function answer(self, reply, reason)
   if reply == nil then return self:finish(reason or status.new("INTERNAL", "the handler gave no answer")) end
   local fault = self.faulty
   if fault then
-    if fault.ack_status and self.route.ack then reply = { ack_status = { status_code = fault.ack_status } } end
     if fault.applied then return self:finish(fault:status()) end
   end
   local bytes = type(reply) == "string" and reply or core.encode(self.method.output, reply)
@@ -138,7 +137,10 @@ local function handle(self, request)
     local wrong = route.check(request, self)
     if wrong then return self:finish(wrong) end
   end
-  if route.unary then
+  local refused = self.faulty and route.ack and self.faulty.ack_status
+  if refused then
+    answer(self, { ack_status = { status_code = refused } })
+  elseif route.unary then
     answer(self, guarded(self, route.unary, request))
   else
     local _, reason = guarded(self, route.stream, request)
