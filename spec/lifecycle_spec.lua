@@ -1,0 +1,246 @@
+local api = require("spec.support.api")
+local core = require("wgtwo.core")
+local live = require("spec.support.live")
+local loop = require("wgtwo.loop")
+local pair = require("spec.support.pair")
+local wgtwo = require("wgtwo")
+
+local ROUNDS, WARM_UP = 1000, 200
+local TOGETHER = 20 -- rounds until all that they made must have ended, so that memory does not depend on the pace
+local MEGABYTE = 1024 * 1024
+local sanitized = os.getenv("WGTWO_TEST_SANITIZER") ~= nil -- whose shadow memory and quarantine are no measure
+
+-- Answers calls in this process, as far as they have come.
+local function serve(server)
+  for accepted in function() return server:take() or nil end do
+    accepted:write(pair.message("x"))
+    accepted:finish()
+    accepted:close()
+  end
+end
+
+-- Waits on the scheduler, where its tasks must not miss news.
+local function until_in_tasks(condition, what)
+  local deadline = core.now() + 20
+  while not condition() do
+    if core.now() > deadline then error(what .. " did not happen within 20 s", 2) end
+    loop.sleep(0.001)
+  end
+end
+
+-- Runs `round` often, under a collector that never rests; nothing may be left, and nothing may grow.
+-- after: what a peer has to do meanwhile; nil: the peer is a task of the scheduler
+local function check_rounds(round, after)
+  local until_ = after and pair.until_ or until_in_tasks
+  local mode = collectgarbage("incremental", 1, 1000, 1)
+  local alive_before = live.count()
+  local function settle()
+    local ended, problem = pcall(until_, function()
+      if after then after() end
+      return live.count() <= alive_before
+    end, "the end of what was made")
+    if not ended then error(problem .. ": " .. live.describe(live.count()), 0) end
+  end
+  local function run(rounds)
+    for i = 1, rounds do
+      round()
+      if i % TOGETHER == 0 then settle() end
+    end
+  end
+  run(WARM_UP)
+  local fds, resident = live.fds(), live.resident()
+  run(ROUNDS)
+  collectgarbage(mode)
+  assert.equal(alive_before, (live.count()))
+  until_(function() return live.fds() <= fds end, "the end of connections")
+  if not sanitized then
+    local grown = live.resident() - resident
+    assert.is_true(grown < 6 * MEGABYTE, ("%.1f MB more after %d rounds"):format(grown / MEGABYTE, ROUNDS))
+  end
+end
+
+local function nothing() end
+
+describe("lifecycle", function()
+  describe("of 1,000", function()
+    local server, target, channel
+
+    before_each(function()
+      server, target = pair.server()
+      channel = pair.channel(target)
+    end)
+
+    after_each(function()
+      channel:close()
+      server:close()
+    end)
+
+    it("channels, created and closed", function()
+      check_rounds(function() pair.channel(target):close() end, nothing)
+    end)
+
+    it("channels, created and dropped", function()
+      check_rounds(function() pair.channel(target) end, nothing)
+    end)
+
+    local kinds = { "unary", "server", "client", "bidi" }
+    local count = 0
+    local function start_call(on)
+      count = count + 1
+      local call = pair.call(on, kinds[count % 4 + 1], { track = count % 3 == 0 })
+      if count % 4 >= 2 then call:write(pair.message("hello")) end
+      return call
+    end
+    local function answer() serve(server) end
+
+    it("calls of all kinds, created and closed", function()
+      check_rounds(function()
+        start_call(channel):close()
+        answer()
+      end, answer)
+    end)
+
+    it("calls of all kinds, created and dropped", function()
+      check_rounds(function()
+        start_call(channel)
+        answer()
+      end, answer)
+    end)
+
+    it("calls that ran to their end, closed or dropped", function()
+      check_rounds(function()
+        local call = pair.call(channel, "unary")
+        pair.until_(function()
+          answer()
+          return call:status()
+        end)
+        count = count + 1
+        if count % 2 == 0 then call:close() end
+      end, answer)
+    end)
+
+    it("connections: channels with a call, both dropped", function()
+      check_rounds(function()
+        start_call(pair.channel(target))
+        answer()
+      end, answer)
+    end)
+
+    it("ackers with acknowledgements in flight, closed or dropped", function()
+      check_rounds(function()
+        local acker = core.acker(channel,
+          { path = "/x/Ack", reply = pair.TEXT, expected = pair.message("x"), timeout = 5, limit = 10 })
+        for i = 1, 3 do acker:send("x", 1, 0, i == 1) end
+        answer()
+        count = count + 1
+        if count % 2 == 0 then acker:close() end
+      end, answer)
+    end)
+
+    it("servers, created and closed or dropped, started or not", function()
+      check_rounds(function()
+        count = count + 1
+        local another = core.server()
+        if count % 3 > 0 then assert(another:listen("127.0.0.1:0")) end
+        if count % 3 > 1 then another:start() end
+        if count % 2 == 0 then another:close() end
+      end, nothing)
+    end)
+  end)
+
+  describe("of 1,000 clients", function()
+    local service
+
+    before_each(function()
+      service = api.start()
+      service:on("sms.v1.SmsService/SendTextToSubscriber", function(call) call:reply({ message_id = "1" }) end)
+      service:on("events.v0.EventsService/Subscribe", function(call) call:until_cancelled() end)
+    end)
+
+    after_each(function() service:stop() end)
+
+    local function connect()
+      return assert(wgtwo.connect({ target = service.target, plaintext = true, auth = false }))
+    end
+
+    it("created and closed", function()
+      check_rounds(function() connect():close() end)
+    end)
+
+    it("created and dropped", function()
+      check_rounds(connect)
+    end)
+
+    it("with a subscription under way, created and closed or dropped", function()
+      local count = 0
+      check_rounds(function()
+        count = count + 1
+        local client = connect()
+        local sub = client:events({ types = { "SMS_EVENT" }, queue = "q" })
+        if count % 4 == 0 then sub:next(0.0001) end
+        loop.sleep(0)
+        if count % 2 == 0 then client:close() end
+      end)
+    end)
+  end)
+
+  it("an error raised in the body of a loop leaves nothing outstanding", function()
+    local service <close> = api.start()
+    service:on("events.v0.EventsService/Subscribe", function(call)
+      for _ = 1, 10 do call:send({ event = { sms_event = { text = "x" } } }) end
+      call:until_cancelled()
+    end)
+    service:on("NumberLookupService/NumberLookup", function(call)
+      for _ = 1, 10 do call:send({}) end
+      call:until_cancelled()
+    end)
+    local client <close> = assert(wgtwo.connect({ target = service.target, plaintext = true, auth = false }))
+    local before = live.count()
+    for _ = 1, 20 do
+      assert.error_matches(function()
+        for _ in client:events({ types = { "SMS_EVENT" } }) do error("in the body of events") end
+      end, "in the body of events")
+      assert.error_matches(function()
+        local stream <close> = assert(client:stream("NumberLookupService/NumberLookup"))
+        for _ in stream do error("in the body of a stream") end
+      end, "in the body of a stream")
+      assert.error_matches(function()
+        coroutine.wrap(function()
+          for _ in client:events({ types = { "SMS_EVENT" } }) do error("in a coroutine") end
+        end)()
+      end, "in a coroutine")
+      assert.error_matches(function()
+        wgtwo.run(function()
+          for _ in client:events({ types = { "SMS_EVENT" } }) do error("in a task") end
+        end)
+      end, "in a task")
+    end
+    assert.equal(0, client:stats().open)
+    assert.equal(0, client:stats().subscriptions)
+    service:until_(function() return live.count() <= before + 1 end, "the end of the streams")
+  end)
+
+  it("memory stays flat over a million events", function()
+    local total = sanitized and 50000 or 1000000
+    local server, target = pair.server()
+    local channel = pair.channel(target)
+    local call = pair.call(channel, "server")
+    local accepted = pair.take(server)
+    local event = pair.message(("x"):rep(300))
+    local sent, received, list, settled = 0, 0, {}, nil
+    while received < total do
+      while sent < total and accepted:write(event) do sent = sent + 1 end
+      local before = received
+      for _ in function() return call:take() or nil end do received = received + 1 end
+      if received == before then
+        for i = core.poll(10, list), 1, -1 do list[i] = nil end
+      end
+      if not settled and received >= total / 10 then settled = live.resident() end
+    end
+    local grown = live.resident() - settled
+    if not sanitized then
+      assert.is_true(grown < 6 * MEGABYTE, ("%.1f MB more resident"):format(grown / MEGABYTE))
+    end
+    for _, op in ipairs({ call, accepted, channel, server }) do op:close() end
+  end)
+end)
