@@ -21,7 +21,9 @@ end
 
 describe("certificate", function()
   it("is signed by itself, for the names and addresses given", function()
-    local made = httpd.certificate({ names = { "localhost", "a.example" }, addresses = { "127.0.0.1", "::1" }, days = 7 })
+    local made = httpd.certificate({
+      names = { "localhost", "a.example" }, addresses = { "127.0.0.1", "::1" }, days = 7,
+    })
     local text = describe_certificate(made.cert)
     assert.match("DNS:localhost, DNS:a.example, IP Address:127.0.0.1, IP Address:0:0:0:0:0:0:0:1", text)
     assert.match("Subject: CN = localhost", text)
@@ -49,7 +51,9 @@ describe("certificate", function()
   it("can be over, and not yet valid", function()
     local authority = httpd.certificate({ is_ca = true })
     local now = os.time()
-    local expired = httpd.certificate({ names = { "x" }, ca = authority, not_before = now - 7200, not_after = now - 3600 })
+    local expired = httpd.certificate({
+      names = { "x" }, ca = authority, not_before = now - 7200, not_after = now - 3600,
+    })
     local future = httpd.certificate({ names = { "x" }, ca = authority, not_before = now + 3600 })
     local _, text = verify(expired.cert, authority.cert, "sslserver")
     assert.match("certificate has expired", text)

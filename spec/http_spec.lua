@@ -6,7 +6,9 @@ local process = require("spec.support.process")
 local tcp = require("spec.support.tcp")
 local web = require("spec.support.web")
 
-local COULD_NOT_CONNECT, TIMED_OUT, RECV_ERROR, GOT_NOTHING, BAD_CERTIFICATE, NO_CA_FILE, PARTIAL = 7, 28, 56, 52, 60, 77, 18
+-- curl's codes
+local COULD_NOT_CONNECT, PARTIAL, TIMED_OUT, GOT_NOTHING = 7, 18, 28, 52
+local RECV_ERROR, BAD_CERTIFICATE, NO_CA_FILE = 56, 60, 77
 
 describe("http", function()
   local daemon, origin
@@ -120,15 +122,18 @@ describe("http", function()
     end)
 
     it("name not found", function()
-      check(6, "^nosuch.invalid:80: Could not resolve host: nosuch.invalid$", web.fetch({ url = "http://nosuch.invalid/" }))
+      check(6, "^nosuch.invalid:80: Could not resolve host: nosuch.invalid$",
+        web.fetch({ url = "http://nosuch.invalid/" }))
     end)
 
     it("an answer cut off", function()
-      check(PARTIAL, "transfer closed with 5 bytes remaining", canned("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345"))
+      check(PARTIAL, "transfer closed with 5 bytes remaining",
+        canned("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345"))
       check(PARTIAL, ": ", canned("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n123"))
       check(GOT_NOTHING, "Empty reply from server", canned(""))
       local server = tcp.listen()
       local operation = core.http({ url = "http://" .. server.target })
+      server:peer(1):await(1)
       server:peer(1):reset()
       check(RECV_ERROR, "reset", web.finish(operation))
       server:close()

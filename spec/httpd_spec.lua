@@ -229,7 +229,9 @@ describe("httpd", function()
     daemon, origin = web.listen({ cert = certificate.cert, key = certificate.key })
     local ca_file = web.file(certificate.ca)
     local operations = {}
-    for i = 1, 4 do operations[i] = core.http({ url = origin .. "/" .. i, ca_file = ca_file, body = ("x"):rep(100000) }) end
+    for i = 1, 4 do
+      operations[i] = core.http({ url = origin .. "/" .. i, ca_file = ca_file, body = ("x"):rep(100000) })
+    end
     for i = 1, 4 do
       local answer = web.finish(operations[i], daemon, function(request)
         request:respond(200, nil, request:path() .. #request:body())

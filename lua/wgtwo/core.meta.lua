@@ -64,9 +64,6 @@ function core.channel(options) end
 ---@return "IDLE"|"CONNECTING"|"READY"|"TRANSIENT_FAILURE"|"SHUTDOWN"
 function channel:state(connect) end
 
----The next attempt to connect is made now, whatever the backoff between attempts says.
-function channel:reset_backoff() end
-
 ---@class wgtwo.call_options
 ---@field path string "/pkg.Service/Method"
 ---@field kind "unary"|"server"|"client"|"bidi"
@@ -267,6 +264,13 @@ function core.is_message(value) end
 ---@return wgtwo.type
 function core.type(m) end
 
+---A function that reads a field deep inside of a message, such as "event.metadata.is_redelivered", without making the
+---messages on the way; its default where something on the way is absent.
+---@param kind wgtwo.type
+---@param path string names with dots between them: messages, then a scalar
+---@return fun(message: wgtwo.message): any
+function core.reader(kind, path) end
+
 ---JSON's null.
 ---@type lightuserdata
 core.null = nil
@@ -287,7 +291,7 @@ function core.json_encode(value, indent) end
 ---@return table t
 function core.json_array(t) end
 
--- HTTP, processes, descriptors (http.c, probe.c, process.c, watch.c) ---------------------------------------------------------
+-- HTTP, processes, descriptors (http.c, probe.c, process.c, watch.c) -------------------------------------------------
 
 ---@class wgtwo.http_options
 ---@field url string
