@@ -15,6 +15,7 @@
 #include "message.h"
 #include "probe.h"
 #include "process.h"
+#include "reader.h"
 #include "schema.h"
 #include "server.h"
 #include "watch.h"
@@ -23,9 +24,9 @@ __attribute__((visibility("default"))) int luaopen_wgtwo_core(lua_State *L);
 
 int luaopen_wgtwo_core(lua_State *L) {
   static void (*const rooms[])(lua_State *) = {
-    loop_register,    op_register,     poll_register,    channel_register,   call_register,  acker_register,
-    server_register,  http_register,   process_register, watch_register,     probe_register, schema_register,
-    message_register, encode_register, json_register,    forwarder_register,
+    loop_register,    op_register,     poll_register,    channel_register,   call_register,   acker_register,
+    server_register,  http_register,   process_register, watch_register,     probe_register,  schema_register,
+    message_register, encode_register, json_register,    forwarder_register, reader_register,
   };
   luaL_checkversion(L);
   lua_newtable(L);

@@ -107,11 +107,11 @@ end
 -- Iterating
 
 local function deliver(self, one, reply)
-  local connection = one.connection
-  local message, again = one.open_reply(reply)
+  local connection, field = one.connection, one.field
+  local message = field and reply[field] or reply
   local count = connection.received + 1
   connection.received, connection.last = count, message
-  if again then one.redelivered = one.redelivered + 1 end
+  if one.is_redelivered(reply) then one.redelivered = one.redelivered + 1 end
   local event = setmetatable({ message, connection, false }, one.class)
   if self.auto then self.auto[running()] = event end
   if count % TURN == 0 then loop.pass() end
@@ -185,13 +185,9 @@ local function acknowledge_previous(self)
   end
 end
 
---- The next event.
--- @tparam ?number timeout in seconds; default: no limit
--- @treturn ?event nil once the subscription is closed
--- @treturn ?wgtwo.error of kind "timeout" where none came in time; otherwise why the subscription has ended
--- @usage local event, err = sub:next(5)
-function Subscription:next(timeout)
+local function next_event(self, timeout)
   if self.auto then acknowledge_previous(self) end
+  -- the usual case, quickly: one feed, and it has something
   local only = self.only
   local op = only and only.call
   if op then
@@ -202,9 +198,17 @@ function Subscription:next(timeout)
   return next_slowly(self, timeout)
 end
 
+--- The next event.
+-- @function Subscription:next
+-- @tparam ?number timeout in seconds; default: no limit
+-- @treturn ?event nil once the subscription is closed
+-- @treturn ?wgtwo.error of kind "timeout" where none came in time; otherwise why the subscription has ended
+-- @usage local event, err = sub:next(5)
+Subscription.next = next_event
+
 --- One event a call, for `for`. An error raises.
 function Subscription:__call()
-  local event, err = self:next()
+  local event, err = next_event(self)
   if err then error(err, 0) end
   return event
 end

@@ -63,10 +63,11 @@ end
 -- @tparam table getters by field name
 local function class(getters)
   local meta = { __name = "wgtwo.event" }
+  for name, method in pairs(methods) do
+    getters[name] = function() return method end
+  end
 
   function meta.__index(event, key)
-    local method = methods[key]
-    if method then return method end
     local getter = getters[key]
     if getter then return getter(event) end
     local message = event[MESSAGE]
@@ -143,16 +144,6 @@ M.v0 = class{
   end,
 }
 
---- What a reply of v0 holds.
--- @tparam message reply
--- @treturn ?message the event's message, nil in an empty reply
--- @treturn ?boolean whether it came before
-function M.open_v0(reply)
-  local message = reply.event
-  local metadata = message and message.metadata
-  return message, metadata and metadata.is_redelivered
-end
-
 -- v1: the message is the reply: metadata, and the payload in a field of its own.
 
 --- The metatable of one v1 stream's events.
@@ -177,15 +168,6 @@ function M.v1(name, field)
     is_redelivered = is_redelivered,
     sequence = function() return nil end,
   }
-end
-
---- What a reply of v1 holds.
--- @tparam message reply
--- @treturn message the reply itself
--- @treturn ?boolean whether it came before
-function M.open_v1(reply)
-  local metadata = reply.metadata
-  return reply, metadata and metadata.is_redelivered
 end
 
 return M

@@ -52,7 +52,8 @@ end
 function feed.new(client, plan, o, changed)
   local reconnect = type(o.reconnect) == "table" and o.reconnect or {}
   local self = setmetatable({
-    client = client, plan = plan, changed = changed, class = plan.class, open_reply = plan.open,
+    client = client, plan = plan, changed = changed,
+    class = plan.class, field = plan.field, is_redelivered = plan.is_redelivered,
     scopes = authorization.scopes(client, o.scope, plan.scopes),
     reconnect = o.reconnect ~= false and reconnect, delays = new_delays(reconnect), patience = new_patience(reconnect),
     attempts = 0,        -- since the last stream that gave something or lived for long

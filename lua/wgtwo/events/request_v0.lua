@@ -1,7 +1,7 @@
 --- Subscribing to `wgtwo.events.v0`: from options to a plan for one stream that carries all v0 types.
 --
--- A plan says everything that differs between the generations: the methods, the request, the scopes, how an event is
--- acknowledged and what success looks like.
+-- A plan says everything that differs between the generations: the methods, the request, the scopes, where an event is
+-- in a reply, how it is acknowledged and what success looks like.
 --
 -- @module wgtwo.events.request_v0
 
@@ -67,11 +67,14 @@ function request_v0.plan(client, o, types)
   local request = new_request(client, o, types)
   local needed = {}
   for _, name in ipairs(types) do needed[#needed + 1] = limits.v0_scope(name) end
+  local event_type = schema.type("wgtwo.events.v0.Event")
+  local inbox, sequence = core.reader(event_type, "metadata.ack_inbox"), core.reader(event_type, "metadata.sequence")
   local acknowledgement = {}
 
   local plan = {
     api = "v0", name = table.concat(types, ", "), method = method, ack_method = ack,
-    class = event.v0, open = event.open_v0,
+    class = event.v0, field = "event",
+    is_redelivered = core.reader(method.output, "event.metadata.is_redelivered"),
     scopes = oauth_scopes.text(needed), acknowledged = o.ack ~= "none",
     ack_timeout = o.ack_timeout or v0.ack_timeout.default,
     expected = "", -- success is the gRPC status alone
@@ -91,9 +94,7 @@ function request_v0.plan(client, o, types)
 
   --- What acknowledges an event; nil where it has no inbox to acknowledge to.
   function plan.ack_request(message)
-    local metadata = message.metadata
-    if not metadata then return nil end
-    acknowledgement.inbox, acknowledgement.sequence = metadata.ack_inbox, metadata.sequence
+    acknowledgement.inbox, acknowledgement.sequence = inbox(message), sequence(message)
     if acknowledgement.inbox == "" then return nil end
     return core.encode(ack.input, acknowledgement)
   end

@@ -63,8 +63,8 @@ function request_v1.plan(o, name)
   local configuration = new_configuration(o)
 
   local plan = {
-    api = "v1", name = name, field = stream.field, method = method, ack_method = ack,
-    class = event.v1(name, stream.field), open = event.open_v1,
+    api = "v1", name = name, method = method, ack_method = ack,
+    class = event.v1(name, stream.field), is_redelivered = core.reader(method.output, "metadata.is_redelivered"),
     scopes = stream.scope or "", acknowledged = o.ack ~= "none", ack_timeout = o.ack_timeout or v1.ack_timeout.default,
     expected = core.encode(ack.output, { ack_status = { status_code = v1.success } }),
   }
