@@ -82,11 +82,23 @@ static void finish_part(Call *call) {
 
 static Call *call_of(Tag *tag) { return ((Part *)tag)->call; }
 
-/* Starts the next receive. I/O thread, or the Lua thread where none is outstanding. */
-static void receive_next(Call *call) {
-  Batch batch = { .count = 0 };
+/*
+ * Starts the next receive, which takes over an owner from the caller; false: none was started, and none will be. I/O
+ * thread, or the Lua thread where none is outstanding.
+ */
+static bool receive_next(Call *call) {
+  Batch batch;
+  batch_init(&batch);
   batch_receive_message(&batch, &call->message);
-  if (!start_part(&call->incoming, &batch)) atomic_store(&call->no_more, true);
+  if (batch_start(&batch, call->grpc, &call->incoming.tag)) return true;
+  atomic_store(&call->no_more, true);
+  return false;
+}
+
+/* The same where no receive is outstanding. */
+static void receive_first(Call *call) {
+  op_own(&call->op);
+  if (!receive_next(call)) op_release(&call->op);
 }
 
 static void on_opening(Tag *tag, bool ok) {
@@ -104,17 +116,18 @@ static void on_headers(Tag *tag, bool ok) {
 static void on_incoming(Tag *tag, bool ok) {
   Call *call = call_of(tag);
   grpc_byte_buffer *message = call->message;
+  InboxState state = INBOX_FULL;
   call->message = NULL;
   if (!ok || message == NULL) {
     atomic_store(&call->no_more, true);
   } else {
-    InboxState state = inbox_put(&call->inbox, message);
+    state = inbox_put(&call->inbox, message);
     grpc_byte_buffer_destroy(message);
     if (state == INBOX_NO_MEMORY)
       grpc_call_cancel_with_status(call->grpc, GRPC_STATUS_RESOURCE_EXHAUSTED, "out of memory", NULL);
-    if (state == INBOX_OPEN || state == INBOX_NO_MEMORY) receive_next(call);
   }
-  finish_part(call);
+  op_ready_soon(&call->op);
+  if (state == INBOX_FULL || !receive_next(call)) op_release(&call->op);
 }
 
 static void on_ending(Tag *tag, bool ok) {
@@ -143,7 +156,9 @@ static void on_writing(Tag *tag, bool ok) {
 /* Starting */
 
 static bool start_unary(Call *call, grpc_byte_buffer *request, bool wait_for_ready) {
-  Batch sending = { .count = 0 }, rest = { .count = 0 }, *receiving = call->tracked ? &rest : &sending;
+  Batch sending, rest, *receiving = call->tracked ? &rest : &sending;
+  batch_init(&sending);
+  batch_init(&rest);
   batch_send_headers(&sending, call->metadata, wait_for_ready);
   batch_send_message(&sending, request);
   batch_send_close(&sending);
@@ -156,7 +171,10 @@ static bool start_unary(Call *call, grpc_byte_buffer *request, bool wait_for_rea
 
 /* request: NULL where the requests come one by one. */
 static bool start_stream(Call *call, grpc_byte_buffer *request, bool wait_for_ready) {
-  Batch opening = { .count = 0 }, headers = { .count = 0 }, status = { .count = 0 };
+  Batch opening, headers, status;
+  batch_init(&opening);
+  batch_init(&headers);
+  batch_init(&status);
   batch_send_headers(&opening, call->metadata, wait_for_ready);
   if (request != NULL) {
     batch_send_message(&opening, request);
@@ -168,7 +186,7 @@ static bool start_stream(Call *call, grpc_byte_buffer *request, bool wait_for_re
   if (!start_part(&call->opening, &opening) || !start_part(&call->headers, &headers) ||
       !start_part(&call->ending, &status))
     return false;
-  receive_next(call);
+  receive_first(call);
   return true;
 }
 
@@ -290,29 +308,35 @@ static void push_end(lua_State *L, bool at_end) {
   }
 }
 
+static const unsigned char *next_message(Call *call, size_t *length) {
+  bool unparked;
+  const unsigned char *message = inbox_take(&call->inbox, length, &unparked);
+  if (!unparked) return message;
+  if (atomic_load(&call->ended)) {
+    atomic_store(&call->no_more, true); /* the status comes after the last message, so there is none left to receive */
+  } else {
+    receive_first(call);
+  }
+  return message;
+}
+
 static int take_from_inbox(lua_State *L, Call *call) {
   size_t length;
-  bool unparked, no_more = atomic_load(&call->no_more),
-                 ended = atomic_load(&call->ended); /* before the look into the inbox */
   if (call->broken) { /* what is left in the inbox is of no interest, and nobody may come to empty it */
-    push_end(L, ended);
+    push_end(L, atomic_load(&call->ended));
     return 1;
   }
-  const unsigned char *message = inbox_take(&call->inbox, &length, &unparked);
-  if (unparked) {
-    if (atomic_load(&call->ended)) {
-      atomic_store(&call->no_more,
-                   true); /* the status comes after the last message, so there is none left to receive */
-    } else {
-      receive_next(call);
+  const unsigned char *message = next_message(call, &length);
+  if (message == NULL) {
+    bool over = atomic_load(&call->no_more) && atomic_load(&call->ended);
+    if (over) message = next_message(call, &length); /* it may have come just before the end */
+    if (message == NULL) {
+      push_end(L, over);
+      return 1;
     }
   }
-  if (message != NULL) {
-    memcpy(message_new(L, call->reply, length), message, length);
-    return check_reply(L, call);
-  }
-  push_end(L, no_more && ended);
-  return 1;
+  memcpy(message_new(L, call->reply, length), message, length);
+  return check_reply(L, call);
 }
 
 /* call:take() -> the next reply | false: nothing yet | nil: over | nil, "decode", reason */
@@ -398,7 +422,8 @@ static int call_write(lua_State *L) {
   size_t length;
   const char *bytes = luaL_checklstring(L, 2, &length);
   if (write_refused(L, call)) return 1;
-  Batch batch = { .count = 0 };
+  Batch batch;
+  batch_init(&batch);
   grpc_byte_buffer *message = byte_buffer_new(bytes, length);
   batch_send_message(&batch, message);
   int results = write_batch(L, call, &batch);
@@ -411,7 +436,8 @@ static int call_finish(lua_State *L) {
   Call *call = check_call(L);
   if (write_refused(L, call)) return 1;
   call->half_closed = true;
-  Batch batch = { .count = 0 };
+  Batch batch;
+  batch_init(&batch);
   batch_send_close(&batch);
   return write_batch(L, call, &batch);
 }
