@@ -126,7 +126,7 @@ static int listen_for_requests(lua_State *L) {
   int fd = open_socket(address == NULL ? "127.0.0.1" : address, port, httpd->reason, sizeof httpd->reason);
   if (fd >= 0) {
     httpd->port = port_of(fd);
-    httpd->pid = getpid();
+    httpd_loop->use(loop);
     httpd->mhd = start(httpd, fd, timeout, cert, key);
     if (httpd->mhd != NULL) return 1;
     close(fd);
@@ -165,7 +165,7 @@ static void wait_for_answers(Httpd *httpd) {
 
 static int close_httpd(lua_State *L) {
   Httpd *httpd = (Httpd *)httpd_loop->op_disown(L, 1, &httpd_kind);
-  if (httpd == NULL || (httpd->mhd != NULL && httpd->pid != getpid())) return 0;
+  if (httpd == NULL) return 0;
   if (httpd->mhd != NULL) {
     httpd_answer_all(httpd);
     wait_for_answers(httpd);

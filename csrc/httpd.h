@@ -11,7 +11,6 @@
 
 #include <microhttpd.h>
 #include <pthread.h>
-#include <sys/types.h>
 
 #include "loop.h"
 
@@ -20,7 +19,6 @@ typedef struct HttpdRequest HttpdRequest;
 typedef struct Httpd {
   Op op;
   struct MHD_Daemon *mhd;
-  pid_t pid; /* a fork of it has none of its threads */
   int port;
   size_t max_body;
 

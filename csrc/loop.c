@@ -147,6 +147,8 @@ void loop_unwatch(Loop *loop, int fd) { epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL,
 
 /* Threads */
 
+void loop_use(Loop *loop) { loop->used = true; }
+
 void signals_block(sigset_t *before) {
   sigset_t all;
   sigfillset(&all);
@@ -160,7 +162,7 @@ int loop_start_thread(Loop *loop, pthread_t *thread, void *(*run)(void *), void 
   signals_block(&before);
   int error = pthread_create(thread, NULL, run, arg);
   signals_restore(&before);
-  if (error == 0) loop->used = true;
+  if (error == 0) loop_use(loop);
   return error;
 }
 
@@ -318,8 +320,7 @@ void loop_uncount_op(Loop *loop) {
 
 static LoopApi api = {
   .get = loop_get,
-  .is_foreign = loop_is_foreign,
-  .start_thread = loop_start_thread,
+  .use = loop_use,
   .op_init = op_init,
   .op_own = op_own,
   .op_release = op_release,

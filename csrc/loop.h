@@ -36,6 +36,10 @@ grpc_completion_queue *loop_queue(lua_State *L, Loop *loop);
 /* The same where it is known to run: a channel or a server exists. */
 grpc_completion_queue *loop_running_queue(const Loop *loop);
 
+/* Says that something was started that a forked child does not have: from now on the loop belongs to this process. Lua
+ * thread. */
+void loop_use(Loop *loop);
+
 /* Starts a thread with all signals blocked, so that they reach the Lua thread. 0, or an errno. */
 int loop_start_thread(Loop *loop, pthread_t *thread, void *(*run)(void *), void *arg);
 
@@ -71,8 +75,7 @@ void poll_register(lua_State *L);
 #define LOOP_API_KEY "wgtwo.loop.api"
 typedef struct LoopApi {
   Loop *(*get)(lua_State *L);
-  bool (*is_foreign)(const Loop *loop);
-  int (*start_thread)(Loop *loop, pthread_t *thread, void *(*run)(void *), void *arg);
+  void (*use)(Loop *loop);
   void (*op_init)(Op *op, OpKind *kind, Loop *loop);
   void (*op_own)(Op *op);
   void (*op_release)(Op *op);

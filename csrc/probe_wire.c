@@ -98,7 +98,7 @@ static bool send_preface(ProbeWire *wire) {
 
 /* What the server says to HTTP/2's preface. */
 static Greeting read_greeting(ProbeWire *wire) {
-  unsigned char bytes[FRAME_HEADER];
+  unsigned char bytes[FRAME_HEADER] = { 0 };
   size_t length = 0;
   while (length < sizeof bytes) {
     if (probe_wait(wire, POLLIN) != PROBE_READY) return length == 0 ? GREETS_TIMEOUT : GREETS_OTHER;

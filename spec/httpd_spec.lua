@@ -1,4 +1,5 @@
 local core = require("wgtwo.core")
+local fork = require("fork")
 local httpd = require("wgtwo.httpd")
 local live = require("spec.support.live")
 local pair = require("spec.support.pair")
@@ -261,7 +262,7 @@ describe("httpd", function()
     assert.is_true(live.fds() <= before, "descriptors were left open")
   end)
 
-  it("is left alone by a child of fork, and by the end of the state", function()
+  it("ends with the Lua state, with requests under way", function()
     local result = process.lua([[
       local core, httpd = require("wgtwo.core"), require("wgtwo.httpd")
       local daemon = httpd.listen({})
@@ -273,5 +274,19 @@ describe("httpd", function()
     assert.equal("end\n", result.output)
     assert.equal("", result.errors)
     assert.is_true(result.ok)
+  end)
+
+  it("belongs to its process: a forked child gets a clear error, and its end changes nothing", function()
+    local operation = core.http({ url = origin })
+    local request = web.accept(daemon)
+    local pid = fork.fork()
+    if pid == 0 then
+      local raised = not pcall(daemon.take, daemon) and not pcall(request.respond, request, 200)
+      os.exit(raised, true) -- closes the state
+    end
+    assert.same({ "exit", 0 }, { fork.wait(pid) })
+    request:respond(200, nil, "from the parent")
+    request:close()
+    assert.equal("from the parent", web.finish(operation).body)
   end)
 end)
