@@ -70,8 +70,8 @@ API_SETS := $(GENERATED)/share/wgtwo/api.binpb $(GENERATED)/share/wgtwo/apidocs.
 
 # What ThreadSanitizer has to be told of gRPC.
 ifeq ($(SANITIZE),thread)
-ORDERED := completion_queue_next call_start_batch server_request_call server_shutdown_and_notify \
-  channel_watch_connectivity_state
+ORDERED := completion_queue_next completion_queue_thread_local_cache_flush call_start_batch server_request_call \
+  server_shutdown_and_notify channel_watch_connectivity_state
 OWN_LDFLAGS += $(ORDERED:%=-Wl,--wrap=grpc_%)
 CORE_SOURCES += spec/support/thread_order.c
 endif
@@ -103,6 +103,7 @@ HAVE_GRPC_TLS_VERIFY_SERVER    grpc/grpc_security.h  grpc_tls_credentials_option
 HAVE_GRPC_TLS_CHECK_CALL_HOST  grpc/grpc_security.h  grpc_tls_credentials_options_set_check_call_host
 HAVE_GRPC_TLS_NO_VERIFIER      grpc/grpc_security.h  grpc_tls_certificate_verifier_no_op_create
 HAVE_GRPC_INSECURE_CREDENTIALS grpc/grpc_security.h  grpc_insecure_credentials_create
+HAVE_GRPC_THREAD_LOCAL_CACHE   grpc/grpc.h           grpc_completion_queue_thread_local_cache_flush
 HAVE_MHD_CREATE_RESPONSE_STATIC microhttpd.h         MHD_create_response_from_buffer_static
 HAVE_PIDFD_OPEN                sys/pidfd.h           pidfd_open
 HAVE_CLOSE_RANGE               unistd.h              close_range

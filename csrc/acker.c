@@ -190,7 +190,8 @@ static bool start_ack(Acker *acker, Ack *ack) {
       grpc_channel_create_call(acker->channel->grpc, NULL, GRPC_PROPAGATE_DEFAULTS, loop_running_queue(acker->op.loop),
                                acker->path, NULL, deadline_in(acker->timeout), NULL);
   grpc_byte_buffer *request = byte_buffer_new(ack->request, ack->length);
-  Batch batch = { .count = 0 };
+  Batch batch;
+  batch_init(&batch);
   batch_send_headers(&batch, ack->metadata, true);
   batch_send_message(&batch, request);
   batch_send_close(&batch);

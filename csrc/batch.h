@@ -25,6 +25,8 @@ typedef struct Batch {
   size_t count;
 } Batch;
 
+/* The parts are filled one by one: until then they hold nothing. */
+static inline void batch_init(Batch *batch) { batch->count = 0; }
 void batch_send_headers(Batch *batch, const Metadata *metadata, bool wait_for_ready);
 void batch_send_message(Batch *batch, grpc_byte_buffer *message);
 void batch_send_close(Batch *batch);

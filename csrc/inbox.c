@@ -5,17 +5,30 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_CAPACITY = 4096 };
+/* Blocks grow with the traffic, so that a quiet stream has a small one. A larger message has a block of its own. */
+enum { FIRST_BLOCK = 2 * 1024, LARGEST_BLOCK = 64 * 1024 };
+
+struct InboxBlock {
+  _Atomic(InboxBlock *) next; /* set when nothing more is put into this one */
+  atomic_size_t used;
+  size_t capacity;
+  unsigned char bytes[]; /* length, message, length, message … */
+};
 
 void inbox_init(Inbox *inbox) {
   memset(inbox, 0, sizeof *inbox);
-  pthread_mutex_init(&inbox->lock, NULL);
+  atomic_init(&inbox->first, NULL);
+  atomic_init(&inbox->claimed, 0);
+  atomic_init(&inbox->parked, false);
 }
 
 void inbox_destroy(Inbox *inbox) {
-  free(inbox->filling.bytes);
-  free(inbox->emptying.bytes);
-  pthread_mutex_destroy(&inbox->lock);
+  InboxBlock *block = inbox->reading != NULL ? inbox->reading : atomic_load(&inbox->first);
+  while (block != NULL) {
+    InboxBlock *next = atomic_load(&block->next);
+    free(block);
+    block = next;
+  }
 }
 
 void byte_buffer_copy(grpc_byte_buffer *message, unsigned char *to) {
@@ -29,59 +42,83 @@ void byte_buffer_copy(grpc_byte_buffer *message, unsigned char *to) {
   grpc_byte_buffer_reader_destroy(&reader);
 }
 
-static bool make_room(InboxBuffer *buffer, size_t more) {
-  size_t capacity = buffer->capacity > 0 ? buffer->capacity : FIRST_CAPACITY;
-  if (buffer->capacity - buffer->used >= more) return true;
-  while (capacity - buffer->used < more) capacity *= 2;
-  unsigned char *bytes = realloc(buffer->bytes, capacity);
-  if (bytes == NULL) return false;
-  buffer->bytes = bytes;
-  buffer->capacity = capacity;
+/* I/O thread */
+
+static bool append_block(Inbox *inbox, size_t capacity) {
+  InboxBlock *block = malloc(sizeof *block + capacity);
+  if (block == NULL) return false;
+  atomic_init(&block->next, NULL);
+  atomic_init(&block->used, 0);
+  block->capacity = capacity;
+  atomic_store_explicit(inbox->last != NULL ? &inbox->last->next : &inbox->first, block, memory_order_release);
+  inbox->last = block;
   return true;
 }
 
-InboxState inbox_put(Inbox *inbox, grpc_byte_buffer *message) {
-  size_t length = grpc_byte_buffer_length(message);
-  InboxState state = INBOX_NO_MEMORY;
-  pthread_mutex_lock(&inbox->lock);
-  InboxBuffer *buffer = &inbox->filling;
-  if (make_room(buffer, sizeof length + length)) {
-    memcpy(buffer->bytes + buffer->used, &length, sizeof length);
-    byte_buffer_copy(message, buffer->bytes + buffer->used + sizeof length);
-    buffer->used += sizeof length + length;
-    inbox->parked = buffer->used >= INBOX_BYTES;
-    state = inbox->parked ? INBOX_FULL : INBOX_OPEN;
-  }
-  pthread_mutex_unlock(&inbox->lock);
-  return state;
+static bool make_room(Inbox *inbox, size_t more) {
+  const InboxBlock *last = inbox->last;
+  if (last != NULL && last->capacity - atomic_load_explicit(&last->used, memory_order_relaxed) >= more) return true;
+  size_t capacity = last == NULL ? FIRST_BLOCK : 2 * last->capacity;
+  if (capacity > LARGEST_BLOCK) capacity = LARGEST_BLOCK;
+  return append_block(inbox, more > capacity ? more : capacity);
 }
 
-/* Nothing is left in buffer: a large one goes back, so that a stream that has been busy once does not hold it for ever.
- */
-static void reset(InboxBuffer *buffer) {
-  buffer->used = buffer->taken = 0;
-  if (buffer->capacity <= 2 * INBOX_BYTES) return;
-  free(buffer->bytes);
-  buffer->bytes = NULL;
-  buffer->capacity = 0;
+/* Parks the stream, unless the Lua thread has gone on to the rest meanwhile. */
+static InboxState park(Inbox *inbox) {
+  atomic_store(&inbox->parked, true);
+  if (inbox->put - atomic_load(&inbox->claimed) >= INBOX_BYTES) return INBOX_FULL;
+  return atomic_exchange(&inbox->parked, false) ? INBOX_OPEN : INBOX_FULL;
+}
+
+InboxState inbox_put(Inbox *inbox, grpc_byte_buffer *message) {
+  size_t length = grpc_byte_buffer_length(message), size = sizeof length + length;
+  if (!make_room(inbox, size)) return INBOX_NO_MEMORY;
+  InboxBlock *block = inbox->last;
+  size_t used = atomic_load_explicit(&block->used, memory_order_relaxed);
+  memcpy(block->bytes + used, &length, sizeof length);
+  byte_buffer_copy(message, block->bytes + used + sizeof length);
+  atomic_store_explicit(&block->used, used + size, memory_order_release);
+  inbox->put += size;
+  if (block->capacity > LARGEST_BLOCK)
+    append_block(inbox, FIRST_BLOCK); /* so that it is freed without waiting for more */
+  if (inbox->put - atomic_load_explicit(&inbox->claimed, memory_order_relaxed) < INBOX_BYTES) return INBOX_OPEN;
+  return park(inbox);
+}
+
+/* Lua thread */
+
+/* Goes on to what was put into the present block, or into the next one. False: nothing was. */
+static bool read_on(Inbox *inbox) {
+  for (;;) {
+    InboxBlock *block = inbox->reading, *next;
+    if (block != NULL) {
+      next = atomic_load_explicit(&block->next, memory_order_acquire); /* before used, which is final then */
+      inbox->readable = atomic_load_explicit(&block->used, memory_order_acquire);
+      if (inbox->readable > inbox->taken) return true;
+    } else {
+      next = atomic_load_explicit(&inbox->first, memory_order_acquire);
+    }
+    if (next == NULL) return false;
+    free(block);
+    inbox->reading = next;
+    inbox->taken = inbox->readable = 0;
+  }
+}
+
+/* Claims what is readable now. Returns whether that ends the parking. */
+static bool claim(Inbox *inbox) {
+  atomic_fetch_add(&inbox->claimed, inbox->readable - inbox->taken);
+  return atomic_load(&inbox->parked) && atomic_exchange(&inbox->parked, false);
 }
 
 const unsigned char *inbox_take(Inbox *inbox, size_t *length, bool *unparked) {
-  InboxBuffer *buffer = &inbox->emptying;
   *unparked = false;
-  if (buffer->taken == buffer->used) {
-    reset(buffer);
-    pthread_mutex_lock(&inbox->lock);
-    InboxBuffer full = inbox->filling;
-    inbox->filling = *buffer;
-    *buffer = full;
-    *unparked = inbox->parked;
-    inbox->parked = false;
-    pthread_mutex_unlock(&inbox->lock);
-    if (buffer->used == 0) return NULL;
+  if (inbox->taken == inbox->readable) {
+    if (!read_on(inbox)) return NULL;
+    *unparked = claim(inbox);
   }
-  memcpy(length, buffer->bytes + buffer->taken, sizeof *length);
-  const unsigned char *message = buffer->bytes + buffer->taken + sizeof *length;
-  buffer->taken += sizeof *length + *length;
-  return message;
+  const unsigned char *at = inbox->reading->bytes + inbox->taken;
+  memcpy(length, at, sizeof *length);
+  inbox->taken += sizeof *length + *length;
+  return at + sizeof *length;
 }

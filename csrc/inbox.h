@@ -1,34 +1,38 @@
 /*
  * An inbox: the received messages of one stream on their way from the I/O thread to the Lua thread.
  *
- * Two buffers: the I/O thread fills one under the lock, the Lua thread empties the other alone, and takes the full one
- * when its own is empty: a lock per batch on one side, an uncontended one per message on the other, and no memory while
- * nothing is under way. It is bounded by bytes. A stream whose inbox is full is parked: nobody reads from it, so that
- * HTTP/2's flow control holds the peer back, until the Lua thread has emptied a batch.
+ * A chain of blocks. The I/O thread appends to the last one, and says how far it has come; the Lua thread reads up to
+ * there, and frees the blocks behind it. Neither waits for the other. It is bounded by bytes: a stream whose inbox is
+ * full is parked, which means that nobody reads from it, so that HTTP/2's flow control holds the peer back, until the
+ * Lua thread goes on to what has come in.
  */
 #ifndef WGTWO_INBOX_H
 #define WGTWO_INBOX_H
 
 #include <grpc/byte_buffer.h>
-#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
 enum { INBOX_BYTES = 256 * 1024 }; /* one message more is let in when it is passed */
 
-typedef struct InboxBuffer {
-  unsigned char *bytes; /* length, message, length, message … */
-  size_t used, capacity, taken;
-} InboxBuffer;
+typedef struct InboxBlock InboxBlock;
+
+enum { CACHE_LINE = 64 }; /* bytes apart, two threads do not slow each other down */
 
 typedef struct Inbox {
-  pthread_mutex_t lock;
-  InboxBuffer filling;  /* guarded by lock */
-  bool parked;          /* guarded by lock */
-  InboxBuffer emptying; /* Lua thread */
+  InboxBlock *last;            /* I/O thread */
+  size_t put;                  /* bytes so far; I/O thread */
+  _Atomic(InboxBlock *) first; /* the very first block */
+  atomic_size_t claimed;       /* of put, how far the Lua thread has gone on */
+  atomic_bool parked;          /* whoever sets it to false sees that the stream is read again */
+  char apart[CACHE_LINE];
+  InboxBlock *reading;    /* Lua thread, as all below */
+  size_t taken, readable; /* in reading: where the next message begins, and where those end that are known */
 } Inbox;
 
 void inbox_init(Inbox *inbox);
+/* When neither thread uses it any more. */
 void inbox_destroy(Inbox *inbox);
 
 typedef enum InboxState { INBOX_OPEN, INBOX_FULL, INBOX_NO_MEMORY } InboxState;

@@ -9,13 +9,11 @@
 #include <unistd.h>
 
 #include "linger.h"
+#include "probes.h"
 
 #define LOOP_TYPE "wgtwo.loop"
-enum {
-  BATCH = 256,
-  DRAIN_WAIT_MS = 1000,
-  DRAIN_WAITS = 5
-}; /* tags handled before the Lua thread is told, so that a burst costs one wake-up */
+enum { BATCH = 256 }; /* tags handled before the Lua thread is told, so that a burst costs one wake-up */
+enum { DRAIN_WAIT_MS = 1000, DRAIN_WAITS = 5 };
 
 struct Loop {
   bool used;         /* a thread was started or a descriptor is watched: it belongs to this process for good */
@@ -31,7 +29,8 @@ struct Loop {
 
   grpc_completion_queue *queue; /* NULL before the first use of gRPC */
   pthread_t io_thread;
-  Op *pending; /* told by op_ready_soon, owned by the list; I/O thread only */
+  Op *pending;   /* told by op_ready_soon, owned by the list; I/O thread only */
+  unsigned tags; /* handled so far; I/O thread only */
 };
 
 static const char loop_key = 0;
@@ -166,15 +165,33 @@ int loop_start_thread(Loop *loop, pthread_t *thread, void *(*run)(void *), void 
   return error;
 }
 
+static void run_tag(Loop *loop, Tag *tag, int ok) {
+  tag->done(tag, ok != 0);
+  if (++loop->tags % BATCH == 0) publish_pending(loop);
+}
+
+/*
+ * Runs a tag's callback, and then those of the tags that each completes on the way, such as that of a stream's next
+ * message when it is here already: gRPC lets this thread have them without the queue.
+ */
+static void run_tags(Loop *loop, void *tag, int ok) {
+#if HAVE_GRPC_THREAD_LOCAL_CACHE
+  do {
+    grpc_completion_queue_thread_local_cache_init(loop->queue);
+    run_tag(loop, tag, ok);
+  } while (grpc_completion_queue_thread_local_cache_flush(loop->queue, &tag, &ok));
+#else
+  run_tag(loop, tag, ok);
+#endif
+}
+
 static void *drive_queue(void *arg) {
   Loop *loop = arg;
   const gpr_timespec never = gpr_inf_future(GPR_CLOCK_REALTIME), at_once = gpr_inf_past(GPR_CLOCK_REALTIME);
   for (;;) {
     grpc_event event = grpc_completion_queue_next(loop->queue, never, NULL);
-    for (int n = 1; event.type == GRPC_OP_COMPLETE; n++) {
-      Tag *tag = event.tag;
-      tag->done(tag, event.success != 0);
-      if (n % BATCH == 0) publish_pending(loop);
+    while (event.type == GRPC_OP_COMPLETE) {
+      run_tags(loop, event.tag, event.success);
       event = grpc_completion_queue_next(loop->queue, at_once, NULL);
     }
     publish_pending(loop);

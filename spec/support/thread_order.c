@@ -16,6 +16,14 @@ grpc_event __wrap_grpc_completion_queue_next(grpc_completion_queue *queue, gpr_t
   return event;
 }
 
+int __real_grpc_completion_queue_thread_local_cache_flush(grpc_completion_queue *queue, void **tag, int *ok);
+int __wrap_grpc_completion_queue_thread_local_cache_flush(grpc_completion_queue *queue, void **tag, int *ok);
+int __wrap_grpc_completion_queue_thread_local_cache_flush(grpc_completion_queue *queue, void **tag, int *ok) {
+  int found = __real_grpc_completion_queue_thread_local_cache_flush(queue, tag, ok);
+  if (found) __tsan_acquire(*tag);
+  return found;
+}
+
 grpc_call_error __real_grpc_call_start_batch(grpc_call *call, const grpc_op *ops, size_t n, void *tag, void *reserved);
 grpc_call_error __wrap_grpc_call_start_batch(grpc_call *call, const grpc_op *ops, size_t n, void *tag, void *reserved);
 grpc_call_error __wrap_grpc_call_start_batch(grpc_call *call, const grpc_op *ops, size_t n, void *tag, void *reserved) {
