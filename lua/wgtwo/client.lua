@@ -166,17 +166,13 @@ function Client:channel_for(max_message_size, patient)
   return channel, err
 end
 
---- What is wrong with the connection, where there is none and the transport's own words do not say.
+--- What is wrong with the connection, where a call failed for that. It may wait for a second.
 -- @tparam table status of the core
 -- @treturn ?string message
 -- @treturn ?string hint
 -- @local
 function Client:explain(status)
-  local channel = self.channels[self.options.max_message_size]
-  if not channel or channel:state() == "READY" then return nil end
-  local found, diagnosis = pcall(require, "wgtwo.diagnosis")
-  if not found then return nil end
-  return diagnosis.explain(self.target, self.settings, status)
+  return require("wgtwo.diagnosis").explain(self.target, self.settings, status)
 end
 
 --- Tells the logger. A fault in it does not stop what goes on.
