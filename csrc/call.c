@@ -41,11 +41,12 @@ struct Call {
       *message; /* the reply that a receive has filled: of the batch that is outstanding, or of a finished unary call */
   Inbox inbox;
 
-  atomic_bool opened;      /* the request side reached the transport */
-  atomic_bool has_headers; /* outcome.headers is filled */
-  atomic_bool no_more;     /* no receive is outstanding and none will be started: the inbox holds all that is left */
-  atomic_bool ended;       /* outcome's status is filled */
-  atomic_bool busy;        /* writing is outstanding */
+  atomic_bool opening_over; /* the opening has come back */
+  atomic_bool opened;       /* the request side reached the transport */
+  atomic_bool has_headers;  /* outcome.headers is filled */
+  atomic_bool no_more;      /* no receive is outstanding and none will be started: the inbox holds all that is left */
+  atomic_bool ended;        /* outcome's status is filled */
+  atomic_bool busy;         /* writing is outstanding */
   bool tracked;
   bool half_closed; /* Lua thread */
   bool broken;      /* a reply could not be decoded, the call was cancelled for it; Lua thread */
@@ -104,7 +105,12 @@ static void receive_first(Call *call) {
 static void on_opening(Tag *tag, bool ok) {
   Call *call = call_of(tag);
   if (ok) atomic_store(&call->opened, true);
-  op_release(&call->op); /* no news for Lua */
+  atomic_store(&call->opening_over, true);
+  if (call->tracked) {
+    finish_part(call);
+  } else {
+    op_release(&call->op); /* no news for Lua */
+  }
 }
 
 static void on_headers(Tag *tag, bool ok) {
@@ -282,8 +288,13 @@ static int check_reply(lua_State *L, Call *call) {
   return 3;
 }
 
+/* Whether the status can be told: of a tracked call, with the fate of its request, which may come back later. */
+static bool has_status(Call *call) {
+  return atomic_load(&call->ended) && (!call->tracked || atomic_load(&call->opening_over));
+}
+
 static int take_unary(lua_State *L, Call *call) {
-  if (!atomic_load(&call->ended)) {
+  if (!has_status(call)) {
     lua_pushboolean(L, 0);
     return 1;
   }
@@ -323,12 +334,12 @@ static const unsigned char *next_message(Call *call, size_t *length) {
 static int take_from_inbox(lua_State *L, Call *call) {
   size_t length;
   if (call->broken) { /* what is left in the inbox is of no interest, and nobody may come to empty it */
-    push_end(L, atomic_load(&call->ended));
+    push_end(L, has_status(call));
     return 1;
   }
   const unsigned char *message = next_message(call, &length);
   if (message == NULL) {
-    bool over = atomic_load(&call->no_more) && atomic_load(&call->ended);
+    bool over = atomic_load(&call->no_more) && has_status(call);
     if (over) message = next_message(call, &length); /* it may have come just before the end */
     if (message == NULL) {
       push_end(L, over);
@@ -353,7 +364,7 @@ static void set_metadata(lua_State *L, const grpc_metadata_array *array, const c
 /* call:status() -> nil while it runs | {code=, message=, metadata=, headers=, error=, peer=, sent=} */
 static int call_status(lua_State *L) {
   Call *call = check_call(L);
-  if (!atomic_load(&call->ended)) {
+  if (!has_status(call)) {
     lua_pushnil(L);
     return 1;
   }
