@@ -117,6 +117,7 @@ describe("events", function()
       ['unknown value "oldst".*oldest'] = { types = { "SMS_EVENT" }, start = "oldst" },
       ["one of sequence, timestamp and ago"] = { types = { "SMS_EVENT" }, start = { sequence = 1, ago = 1 } },
       ["start.sequence must be an integer"] = { types = { "SMS_EVENT" }, start = { sequence = 1.5 } },
+      ["start_at_timestamp"] = { types = { "SMS_EVENT" }, start = { timestamp = "yesterday" } },
       ["queue_name is an option of v0"] = { types = { "handset_change" }, queue_name = "x" },
       ['unknown value "automatic"'] = { types = { "SMS_EVENT" }, ack = "automatic" },
       ["max_attempts"] = { types = { "SMS_EVENT" }, reconnect = { max_attempts = 0 } },

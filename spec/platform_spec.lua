@@ -175,6 +175,8 @@ describe("against the sandbox, the client", function()
     assert.matches("https", failure{ WGTWO_SANDBOX = "http://example.com", WGTWO_ENV = false })
     assert.matches('no environment "sandbx".*sandbox', failure{ WGTWO_ENV = "sandbx" })
     assert.matches("needs WGTWO_SANDBOX", failure{ WGTWO_ENV = "local", WGTWO_SANDBOX = false })
+    assert.matches("CLIENT_ID is set.*CLIENT_SECRET",
+      failure{ WGTWO_ENV = "eu", CLIENT_ID = "x", CLIENT_SECRET = false })
     assert.matches("ca%-certificates", failure({ WGTWO_ENV = "eu", SSL_CERT_FILE = "/nowhere" }, "{ auth = false }"))
   end)
 

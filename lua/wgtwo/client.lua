@@ -66,9 +66,14 @@ end
 
 --- The source that the environment's variables give; nil where they are not set.
 local function default_source(settings)
-  local id = target.variable(limits.variables.client_id)
-  local secret = target.variable(limits.variables.client_secret)
-  if not id or not secret then return nil end
+  local id, id_name = target.variable(limits.variables.client_id)
+  local secret, secret_name = target.variable(limits.variables.client_secret)
+  if not id or not secret then
+    local set = id_name or secret_name
+    return nil, set and errors.new{ kind = "oauth", code = "incomplete", retryable = false,
+      message = set .. " is set, but not its partner: a client has an id and a secret",
+      hint = "set CLIENT_ID and CLIENT_SECRET both, or connect with auth = false" }
+  end
   return oauth.client_credentials{ client_id = id, client_secret = secret, token_url = settings.token_url }
 end
 
@@ -109,7 +114,10 @@ function M.connect(given)
   local settings, err = target.resolve(o)
   if not settings then return nil, err end
   local source = o.auth
-  if source == nil then source = default_source(settings) end
+  if source == nil then
+    source, err = default_source(settings)
+    if err then return nil, err end
+  end
   local client = setmetatable({
     target = settings.target, env = settings.env, auth = source or nil, metadata = metadata.list(o.metadata),
     timeout = o.timeout, logger = o.logger == nil and log_to_stderr or o.logger, schema = schema.default(),

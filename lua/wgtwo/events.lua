@@ -37,10 +37,19 @@ local ACCEPT_PATIENCE = 0.25
 
 -- Subscribing
 
-local function new_feeds(self, o, v0, v1)
+--- A plan for each stream. Raises where a request cannot be made of the options: a timestamp that is none.
+local function new_plans(client, o, v0, v1, level)
   local plans = {}
-  if v0[1] then plans[1] = request_v0.plan(self.client, o, v0) end
+  if v0[1] then plans[1] = request_v0.plan(client, o, v0) end
   for _, name in ipairs(v1) do plans[#plans + 1] = request_v1.plan(o, name) end
+  for _, plan in ipairs(plans) do
+    local ok, wrong = pcall(plan.request)
+    if not ok then error("client:events: " .. tostring(wrong), level + 1) end
+  end
+  return plans
+end
+
+local function new_feeds(self, plans, o)
   local weak = setmetatable({ self }, { __mode = "v" })
   local function changed()
     local this = weak[1]
@@ -88,6 +97,7 @@ end
 -- @usage local sub <close> = client:events{ types = { "SMS_EVENT" }, queue = "billing", ack = "auto" }
 function M.subscribe(client, given)
   local o, v0, v1 = options.check(given, 2)
+  local plans = new_plans(client, o, v0, v1, 2)
   local self = setmetatable({
     client = client, feeds = {}, cursor = 0, news = loop.signal(), closed = false, failure = nil,
     auto = o.ack == "auto" and setmetatable({}, { __mode = "k" }) or nil, -- coroutine → the event it has
@@ -96,7 +106,7 @@ function M.subscribe(client, given)
     self.failure = errors.closed("the client is closed", { target = client.target })
     self.closed = true
   else
-    new_feeds(self, o, v0, v1)
+    new_feeds(self, plans, o)
     client.subscriptions[self] = true
     self.only = not self.feeds[2] and self.feeds[1] or nil
     open(self)

@@ -127,6 +127,7 @@ end
 -- @tparam wgtwo.error err
 -- @tparam ?number delay in seconds; default: of the backoff
 function Feed:failed(err, delay)
+  if self.stopped then return end
   local over = policy.final[err.code] or err.kind == "oauth" and not err.retryable or err.kind == "closed"
   if over or not may_reconnect(self) then
     self.client:log("error", ("%s: the subscription ends: %s"):format(self.plan.name, tostring(err)),
