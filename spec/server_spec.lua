@@ -289,7 +289,9 @@ describe("server", function()
       local waiting = keep(pair.call(channel, "bidi"))
       server:shutdown()
       server:shutdown()
-      assert.equal(14, pair.finish(waiting).code) -- nobody had taken it
+      -- nobody had taken it: refused by us where it had arrived (14), cancelled by gRPC where it was just arriving (1)
+      local refused = pair.finish(waiting).code
+      assert.is_true(refused == 14 or refused == 1, refused)
       assert.equal(14, pair.finish(keep(pair.call(channel, "unary"))).code)
       assert.is_false(server:stopped())
       accepted:write(message("still here"))
