@@ -128,8 +128,9 @@ local function deliver(self, one, reply)
   return event
 end
 
---- Takes from the feeds in turn: an event, or nil.
+--- Takes from the feeds in turn: an event, or nil and whether to look again, since a feed's end may have taken time.
 local function take(self)
+  local again = false
   local feeds = self.feeds
   local count = #feeds
   for i = 1, count do
@@ -142,9 +143,13 @@ local function take(self)
         self.cursor = index
         return deliver(self, one, reply)
       end
-      if reply == nil then one:over(problem, reason) end
+      if reply == nil then
+        one:over(problem, reason)
+        again = true
+      end
     end
   end
+  return nil, again
 end
 
 --- Whether there is an end: true, and the error where it is none of success.
@@ -174,14 +179,14 @@ local function next_slowly(self, timeout)
   while true do
     local over, err = is_over(self)
     if over then return nil, err end
-    local event = take(self)
+    local event, again = take(self)
     if event then return event end
-    over, err = is_over(self)
-    if over then return nil, err end
-    if deadline and core.now() >= deadline then
-      return nil, errors.timeout(("no event within %g s"):format(timeout), { target = self.client.target })
+    if not again then
+      if deadline and core.now() >= deadline then
+        return nil, errors.timeout(("no event within %g s"):format(timeout), { target = self.client.target })
+      end
+      wait(self, deadline)
     end
-    wait(self, deadline)
   end
 end
 
@@ -199,7 +204,7 @@ local function next_event(self, timeout)
   if self.auto then acknowledge_previous(self) end
   -- the usual case, quickly: one feed, and it has something
   local only = self.only
-  local op = only and only.call
+  local op = only and not self.closed and only.call
   if op then
     local reply, problem, reason = op:take()
     if reply then return deliver(self, only, reply) end

@@ -172,12 +172,15 @@ local function handle(self, result)
   retry_at(self, at, result)
 end
 
+--- Handles the answers that are there; whether there were any.
 local function take_answers_of(self, acker)
   local result = acker:take()
+  local any = result ~= false
   while result do
     handle(self, result)
     result = acker:take()
   end
+  return any
 end
 
 --- Counts what an acker saw, and ends it.
@@ -187,17 +190,20 @@ local function retire(self, acker)
   acker:close()
 end
 
+--- Handles all answers. When it returns nothing has waited since it found none, so that none can be overlooked.
 local function take_answers(self)
-  take_answers_of(self, self.acker)
-  for i = #self.draining, 1, -1 do
-    local acker = self.draining[i]
-    local in_flight = acker:counts()
-    take_answers_of(self, acker)
-    if in_flight == 0 then
-      table.remove(self.draining, i)
-      retire(self, acker)
+  repeat
+    local any = take_answers_of(self, self.acker)
+    for i = #self.draining, 1, -1 do
+      local acker = self.draining[i]
+      local in_flight = acker:counts()
+      any = take_answers_of(self, acker) or any
+      if in_flight == 0 then
+        table.remove(self.draining, i)
+        retire(self, acker)
+      end
     end
-  end
+  until not any or self.closed
 end
 
 --- Waits for answers, or until an acknowledgement is to be tried again.
@@ -234,32 +240,31 @@ local function give_up_queued(self, err)
   self.room:notify()
 end
 
+--- Asks for a token, and sends with it what is queued.
+local function send_with_new_token(self)
+  local list, token = authorization.metadata(self.client, self.scopes)
+  if self.closed then return end
+  if not list then return give_up_queued(self, token) end
+  self.acker:metadata(list)
+  self.list, self.token = list, token
+  send_queued(self)
+end
+
 --- The background task: until nothing is under way.
 local function run(self)
   while not self.closed do
-    take_answers(self)
     queue_retries(self)
     if not is_empty(self.queue) then
-      if authorize(self) then
-        send_queued(self)
-      else
-        local list, token = authorization.metadata(self.client, self.scopes)
-        if self.closed then break end
-        if list then
-          self.acker:metadata(list)
-          self.list, self.token = list, token
-          send_queued(self)
-        else
-          give_up_queued(self, token)
-        end
-      end
+      if authorize(self) then send_queued(self) else send_with_new_token(self) end
     end
+    if self.closed then break end
+    take_answers(self)
+    if self.closed then break end
     local next_retry = self.retries[1]
-    if not next_retry and is_empty(self.queue) and not self.draining[1] and self.acker:counts() == 0 then
-      take_answers(self)
-      if not self.retries[1] then break end
-    else
+    if next_retry or not is_empty(self.queue) or self.draining[1] or self.acker:counts() > 0 then
       wait_for_news(self, next_retry and next_retry.at)
+    elseif not take_answers_of(self, self.acker) then -- one may have come since
+      break
     end
   end
   self.task = nil
