@@ -189,7 +189,8 @@ describe("sandbox events v1:", function()
       assert.is_true(read(short).metadata.is_redelivered)
       quiet(sandbox, long)
       for _, seconds in ipairs{ 9.9, 600.1 } do
-        local stream <close> = assert(client:stream(STREAM, { stream_configuration = { custom_ack_timeout = seconds } }))
+        local stream <close> = assert(client:stream(STREAM, { stream_configuration = {
+          custom_ack_timeout = seconds } }))
         local code, err = support.ending(stream)
         assert.equal("INVALID_ARGUMENT", code)
         assert.equal("stream_configuration.custom_ack_timeout", err.details[1].field_violations[1].field)

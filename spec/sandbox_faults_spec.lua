@@ -248,7 +248,8 @@ describe("sandbox faults:", function()
 
   describe("of the token endpoint:", function()
     local function token()
-      return post(sandbox, "/oauth2/token", { grant_type = "client_credentials" }, { username = "id", password = "secret",
+      return post(sandbox, "/oauth2/token", { grant_type = "client_credentials" }, { username = "id",
+        password = "secret",
         timeout = 5 })
     end
 
@@ -261,7 +262,8 @@ describe("sandbox faults:", function()
     end)
 
     it("an HTML body", function()
-      sandbox:fault{ endpoint = "token", status = 502, body = "<html>bad gateway</html>", content_type = "text/html", count = 1 }
+      sandbox:fault{ endpoint = "token", status = 502, body = "<html>bad gateway</html>", content_type = "text/html",
+        count = 1 }
       local response = token()
       assert.equal("text/html", response.headers["content-type"])
       assert.is_nil(response.json)

@@ -15,7 +15,8 @@ describe("sandbox OAuth:", function()
   setup(function()
     sandbox = support.start{ clock = "virtual", clients = {
       { id = "all", secret = "secret one" },
-      { id = "some", secret = "secret2", scopes = { SCOPE }, redirect_uris = { REDIRECT }, numbers = { "+4799990009" } },
+      { id = "some", secret = "secret2", scopes = { SCOPE }, redirect_uris = { REDIRECT }, numbers = {
+        "+4799990009" } },
     } }
   end)
 
@@ -51,13 +52,14 @@ describe("sandbox OAuth:", function()
     it("the client proves itself with Basic, words encoded as the RFC has it, or in the form", function()
       assert.equal(200, token({}, { username = "all", password = "secret one" }).status)
       local id_and_secret = "Authorization: Basic " .. "YWxsOnNlY3JldCUyMG9uZQ==" -- all:secret%20one
-      assert.equal(200, token({}, { headers = { "Content-Type: application/x-www-form-urlencoded", id_and_secret } }).status)
+      assert.equal(200, token({}, { headers = { "Content-Type: application/x-www-form-urlencoded",
+        id_and_secret } }).status)
       assert.equal(200, token({ client_id = "some", client_secret = "secret2" }, {}).status)
     end)
 
     it("curl with the guide's command", function()
-      local result = process.shell(("curl -s -u some:secret2 -d grant_type=client_credentials -d scope=%s %s/oauth2/token")
-        :format(SCOPE, sandbox.url))
+      local command = "curl -s -u some:secret2 -d grant_type=client_credentials -d scope=%s %s/oauth2/token"
+      local result = process.shell(command:format(SCOPE, sandbox.url))
       assert.equal("bearer", core.json_decode(result.output).token_type)
     end)
 
@@ -109,7 +111,8 @@ describe("sandbox OAuth:", function()
 
     it("a client cannot revoke another's token", function()
       local value = token{ scope = SCOPE }.json.access_token
-      assert.equal(200, post(sandbox, "/oauth2/revoke", { token = value }, { username = "all", password = "secret one" }).status)
+      assert.equal(200, post(sandbox, "/oauth2/revoke", { token = value }, { username = "all",
+        password = "secret one" }).status)
       assert.equal("OK", (call("Bearer " .. value)))
       assert.equal(401, post(sandbox, "/oauth2/revoke", { token = value }).status)
     end)
@@ -144,7 +147,8 @@ describe("sandbox OAuth:", function()
       local all = { client_id = "some", redirect_uri = REDIRECT, response_type = "code", state = "12345678",
         scope = "openid offline_access phone" }
       for name, value in pairs(parameters or {}) do all[name] = value end
-      for name, value in pairs(all) do words[#words + 1] = name .. "=" .. value:gsub("[/: ]", { ["/"] = "%2F", [":"] = "%3A",
+      for name, value in pairs(all) do words[#words + 1] = name .. "=" .. value:gsub("[/: ]", { ["/"] = "%2F",
+        [":"] = "%3A",
         [" "] = "+" }) end
       return http{ url = sandbox.url .. "/oauth2/auth?" .. table.concat(words, "&") }
     end
@@ -168,7 +172,8 @@ describe("sandbox OAuth:", function()
       assert.is_string(body.access_token)
       assert.is_string(body.refresh_token)
       assert.is_string(body.id_token)
-      local info = http{ url = sandbox.url .. "/userinfo", headers = { "Authorization: Bearer " .. body.access_token } }.json
+      local info = http{ url = sandbox.url .. "/userinfo", headers = { "Authorization: Bearer "
+        .. body.access_token } }.json
       assert.equal("+4799990009", info.phone_number)
       assert.is_true(info.phone_number_verified)
       assert.is_string(info.sid)
@@ -176,7 +181,8 @@ describe("sandbox OAuth:", function()
     end)
 
     it("the rock's own client goes the whole way", function()
-      local user = wgtwo.oauth.authorization_code{ client_id = "some", client_secret = "secret2", redirect_uri = REDIRECT,
+      local user = wgtwo.oauth.authorization_code{ client_id = "some", client_secret = "secret2",
+        redirect_uri = REDIRECT,
         scopes = { "openid", "offline_access", "phone" }, token_url = sandbox.url .. "/oauth2/token",
         authorize_url = sandbox.url .. "/oauth2/auth", userinfo_url = sandbox.url .. "/userinfo",
         revoke_url = sandbox.url .. "/oauth2/revoke" }
@@ -196,7 +202,8 @@ describe("sandbox OAuth:", function()
       local code = code_of(authorize())
       assert.equal(200, exchange(code).status)
       assert.equal("invalid_grant", exchange(code).json.error)
-      assert.equal("invalid_grant", exchange(code_of(authorize()), { redirect_uri = "https://else.example/" }).json.error)
+      assert.equal("invalid_grant", exchange(code_of(authorize()), {
+        redirect_uri = "https://else.example/" }).json.error)
       local others = token({ grant_type = "authorization_code", code = code_of(authorize()), redirect_uri = REDIRECT },
         { username = "all", password = "secret one" })
       assert.equal("invalid_grant", others.json.error)
@@ -257,7 +264,8 @@ describe("sandbox OAuth:", function()
         local code = authorize{ client_id = id }.headers.location:match("[?&]code=([^&]*)")
         local body = token({ grant_type = "authorization_code", code = code, redirect_uri = REDIRECT },
           { username = id, password = secret }).json
-        return http{ url = sandbox.url .. "/userinfo", headers = { "Authorization: Bearer " .. body.access_token } }.json.sub
+        return http{ url = sandbox.url .. "/userinfo", headers = { "Authorization: Bearer "
+          .. body.access_token } }.json.sub
       end
       assert.equal(sub("some", "secret2"), sub("some", "secret2"))
       assert.not_equal(sub("some", "secret2"), sub("all", "secret one"))
@@ -305,7 +313,8 @@ describe("sandbox OAuth:", function()
         end
       end
       assert.equal("RS256", known().alg)
-      http{ method = "POST", url = sandbox.url .. "/admin/keys", body = "{}", headers = { "Content-Type: application/json" } }
+      http{ method = "POST", url = sandbox.url .. "/admin/keys", body = "{}", headers = {
+        "Content-Type: application/json" } }
       assert.is_table(known())
       assert.not_equal(kid, core.json_decode(decode(id_token():match("^[^.]+"))).kid)
     end)
@@ -322,8 +331,8 @@ describe("sandbox OAuth:", function()
         return path
       end
       local pem, signature, text = file(key:pem()), file(key:sign("what is signed")), file("what is signed")
-      local result = process.shell(("openssl rsa -in %s -pubout -out %s.pub 2>/dev/null && openssl dgst -sha256 -verify %s.pub "
-        .. "-signature %s %s"):format(pem, pem, pem, signature, text))
+      local result = process.shell(("openssl rsa -in %s -pubout -out %s.pub 2>/dev/null && "
+        .. "openssl dgst -sha256 -verify %s.pub -signature %s %s"):format(pem, pem, pem, signature, text))
       assert.matches("Verified OK", result.output)
       assert.equal(key:modulus(), httpd.signing_key(key:pem()):modulus())
       assert.equal("\1\0\1", key:exponent())
@@ -342,7 +351,8 @@ describe("sandbox OAuth:", function()
   end)
 
   it("log-out leads back", function()
-    local response = http{ url = sandbox.url .. "/oauth2/sessions/logout?post_logout_redirect_uri=https%3A%2F%2Fa.example%2F" }
+    local response = http{ url = sandbox.url
+      .. "/oauth2/sessions/logout?post_logout_redirect_uri=https%3A%2F%2Fa.example%2F" }
     assert.equal("https://a.example/", response.headers.location)
     assert.equal(200, http{ url = sandbox.url .. "/oauth2/sessions/logout" }.status)
   end)

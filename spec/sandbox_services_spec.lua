@@ -60,7 +60,8 @@ describe("sandbox services:", function()
       assert.equal("0123456789abcdef", created.uuid)
     end)
 
-    it("lengths and forms are those of the field: a vector's keys, a voicemail's audio, a registration's life", function()
+    it("lengths and forms are those of the field: a vector's keys, a voicemail's audio, a registration's life",
+      function()
       local vector = assert(client:call("GenerateEapAkaAuthenticationVector", { imsi = { value = "242990000000001" } }))
         .authentication_vector
       assert.same({ 16, 8, 16, 16, 16 }, { #vector.rand, #vector.xres, #vector.autn, #vector.ck, #vector.ik })
@@ -101,7 +102,8 @@ describe("sandbox services:", function()
       assert.not_equal(first.id, second.id)
       assert.matches("^%+", first.number.e164)
       assert(stream:write{ number_lookup_request = second, result = { name = "Two" } })
-      assert(stream:write{ number_lookup_request = first, result = { name = "One" }, cache_control = { max_age = 900 } })
+      assert(stream:write{ number_lookup_request = first, result = { name = "One" }, cache_control = {
+        max_age = 900 } })
       support.until_(function() return #sandbox:lookups() == 2 end, "the answers")
       local answers = sandbox:lookups()
       assert.same({ "Two", "One" }, { answers[1].name, answers[2].name })
@@ -129,7 +131,8 @@ describe("sandbox services:", function()
         function(q) return { number_lookup_request = { id = "other", number = q.number, recipient = q.recipient },
           result = { name = "x" } } end,
         function(q) return { number_lookup_request = q, result = { name = ("x"):rep(61) } } end,
-        function(q) return { number_lookup_request = q, result = { name = "x" }, cache_control = { max_age = 899 } } end,
+        function(q) return { number_lookup_request = q, result = { name = "x" }, cache_control = {
+          max_age = 899 } } end,
         function(q) return { number_lookup_request = q } end,
       }
       for _, wrong in ipairs(wrongs) do
@@ -228,7 +231,8 @@ describe("sandbox services:", function()
 
         it("lists the services", function()
           local names = {}
-          for _, service in ipairs(ask{ list_services = "" }.list_services_response.service) do names[service.name] = true end
+          for _, service in ipairs(ask{
+            list_services = "" }.list_services_response.service) do names[service.name] = true end
           for _, method in ipairs(schema.methods()) do assert.is_true(names[method.service], method.service) end
         end)
 
@@ -248,7 +252,8 @@ describe("sandbox services:", function()
         end)
 
         it("gives a file by name, extensions by number", function()
-          local by_name = ask{ file_by_filename = "wgtwo/annotations.proto" }.file_descriptor_response.file_descriptor_proto
+          local by_name = ask{
+            file_by_filename = "wgtwo/annotations.proto" }.file_descriptor_response.file_descriptor_proto
           local by_extension = ask{ file_containing_extension = { containing_type = "google.protobuf.MethodOptions",
             extension_number = 50013 } }.file_descriptor_response.file_descriptor_proto
           assert.equal(by_name[1], by_extension[1])

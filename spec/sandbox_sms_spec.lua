@@ -113,10 +113,14 @@ describe("sandbox SMS:", function()
     local to = { e164 = "+4799990001" }
     local requests = {
       SendTextToSubscriber = { content = "t", from_e164 = { e164 = "+46700000001" }, to_subscriber = to },
-      SendTextFromSubscriber = { content = "t", from_subscriber = to, to_short_number = { national_phone_number = "12345" } },
-      SendBinaryToSubscriber = { content = "b", from_short_number = { national_phone_number = "12345" }, to_subscriber = to },
-      SendTextToSubscriberAsOperator = { content = "t", from_operator_address = { text_address = "Op" }, to_subscriber = to },
-      SendTextToSubscriberAsProduct = { content = "t", from_product_address = { text_address = "Pr" }, to_subscriber = to },
+      SendTextFromSubscriber = { content = "t", from_subscriber = to, to_short_number = {
+        national_phone_number = "12345" } },
+      SendBinaryToSubscriber = { content = "b", from_short_number = { national_phone_number = "12345" },
+        to_subscriber = to },
+      SendTextToSubscriberAsOperator = { content = "t", from_operator_address = { text_address = "Op" },
+        to_subscriber = to },
+      SendTextToSubscriberAsProduct = { content = "t", from_product_address = { text_address = "Pr" },
+        to_subscriber = to },
     }
     for name, request in pairs(requests) do
       local reply = assert(call(V0 .. name, request))
@@ -128,7 +132,8 @@ describe("sandbox SMS:", function()
 
   it("a number that ends in 0404 is rejected, one that ends in 0503 fails for now; both with gRPC status OK", function()
     local function send(to)
-      local reply = assert(call(V1 .. "SendTextToSubscriber", { content = "x", to_subscriber = to, from_address = "Shop" }))
+      local reply = assert(call(V1 .. "SendTextToSubscriber", { content = "x", to_subscriber = to,
+        from_address = "Shop" }))
       return reply.status, reply.description
     end
     local status, description = send("+4799990404")
@@ -198,7 +203,8 @@ describe("sandbox SMS:", function()
   it("the delivery report may come later", function()
     local slow <close> = support.start{ clock = "virtual", delivery_report_delay = 5 }
     local by <close> = support.connect(slow)
-    assert(by:call(V1 .. "SendTextToSubscriber", { content = "x", to_subscriber = "+4799990001", from_address = "Shop" }))
+    assert(by:call(V1 .. "SendTextToSubscriber", { content = "x", to_subscriber = "+4799990001",
+      from_address = "Shop" }))
     assert.equal(1, #slow:events())
     slow:advance(5)
     assert.equal("SMS_DELIVERY_REPORT_EVENT", slow:events()[2].type)

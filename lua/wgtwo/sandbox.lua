@@ -7,8 +7,8 @@
 -- It speaks gRPC (TLS and plaintext), OAuth and an admin API, as the platform documents; what it does of the platform,
 -- fact by fact, is in `wgtwo/sandbox/FIDELITY.md`. It ends with its parent.
 --
--- The methods below ask the admin API. What can fail at run time returns nil and a `wgtwo.error` of kind "http"; what the
--- sandbox refuses because it was asked wrongly raises.
+-- The methods below ask the admin API. What can fail at run time returns nil and a `wgtwo.error` of kind "http"; what
+-- the sandbox refuses because it was asked wrongly raises.
 --
 -- @module wgtwo.sandbox
 
@@ -28,7 +28,7 @@ Sandbox.__name = "wgtwo.sandbox"
 
 local sandbox = {}
 
--- Talking to it -----------------------------------------------------------------------------------------------------------
+-- Talking to it -------------------------------------------------------------------------------------------------------
 
 local function failed(code, text, fields)
   fields = fields or {}
@@ -68,7 +68,7 @@ local function query(words)
   return #parts > 0 and "?" .. table.concat(parts, "&") or ""
 end
 
--- Starting and ending -----------------------------------------------------------------------------------------------------
+-- Starting and ending -------------------------------------------------------------------------------------------------
 
 --- This interpreter, where this is one; else the one on the path.
 local function interpreter()
@@ -85,7 +85,9 @@ local function read_line(child, deadline)
       if not loop.wait(watch, deadline) then return nil, ("it was not ready within %d s"):format(START_TIMEOUT) end
     else
       local more = core.read(fd, 65536)
-      if more == "" or more == nil then return nil, "it ended before it was ready; see its message on standard error" end
+      if more == "" or more == nil then
+        return nil, "it ended before it was ready; see its message on standard error"
+      end
       text = text .. (more or "")
     end
   end
@@ -125,8 +127,8 @@ end
 --
 -- @tparam ?table given all optional: `clock` ("real", "virtual"), `seed`, `strict` (a call without a token is refused),
 --   `state` (a file that keeps everything over a restart), `clients` (a list of `{id, secret, scopes, redirect_uris,
---   numbers}`; default: one, `id` and `secret`, with every scope), `generate` (`{types, rate, numbers, client}`, or a list
---   of these: fake events), `numbers` (their subscribers), `wire` (forwarders in front of the ports, for `wire`);
+--   numbers}`; default: one, `id` and `secret`, with every scope), `generate` (`{types, rate, numbers, client}`, or a
+--   list of these: fake events), `numbers` (their subscribers), `wire` (forwarders in front of the ports, for `wire`);
 --   the rest is in `wgtwo/sandbox/settings.lua`
 -- @treturn ?sandbox with `target` (TLS), `plaintext_target`, `ca_file`, `url` (HTTP: OAuth, admin), `pid`
 -- @treturn ?wgtwo.error of kind "http" where it does not start
@@ -164,7 +166,7 @@ function Sandbox:__tostring()
   return ("wgtwo.sandbox(%s%s)"):format(self.url, self.closed and ", closed" or "")
 end
 
--- Using it ----------------------------------------------------------------------------------------------------------------
+-- Using it ------------------------------------------------------------------------------------------------------------
 
 --- The options with which `wgtwo.connect` talks to this sandbox, as one of its clients.
 -- @tparam ?string|false id of the client; default: the first; false: without a token
@@ -174,7 +176,9 @@ function Sandbox:client(id)
   local options = { target = self.target, tls = { ca_file = self.ca_file }, auth = false }
   if id == false then return options end
   local client = self.first_client
-  if id and id ~= client.id then error(("the sandbox's first client is %q: give others with auth"):format(client.id), 2) end
+  if id and id ~= client.id then
+    error(("the sandbox's first client is %q: give others with auth"):format(client.id), 2)
+  end
   options.auth = require("wgtwo.oauth").client_credentials{
     client_id = client.id, client_secret = client.secret, token_url = self.url .. "/oauth2/token",
   }
@@ -207,8 +211,8 @@ end
 
 --- The events of the history.
 -- @tparam ?table filter `type`, `after` (an id), `limit` (the last so many)
--- @treturn ?table a list: `id`, `type`, `number`, `client`, `time`, `payload`, `deliveries`, `acks`, and `subscriptions`,
---   each with `subscription`, `deliveries`, `acked`
+-- @treturn ?table a list: `id`, `type`, `number`, `client`, `time`, `payload`, `deliveries`, `acks`, and
+--   `subscriptions`, each with `subscription`, `deliveries`, `acked`
 -- @treturn ?wgtwo.error
 function Sandbox:events(filter)
   local answer, err = ask(self, "GET", "/admin/events" .. query(filter))
@@ -261,8 +265,9 @@ function Sandbox:clear_faults(id)
 end
 
 --- Sets faults of the wire, for a sandbox that was started with `wire = true`. What is not named stays as it is.
--- @tparam table fault `drop` (true, "up", "down"), `refuse`, `half_open`, `delay` (seconds), `bandwidth` (bytes a second),
---   `cut_after` (bytes towards the client); false turns one off; `reset = true`, `close = true`: all connections end now
+-- @tparam table fault `drop` (true, "up", "down"), `refuse`, `half_open`, `delay` (seconds), `bandwidth` (bytes a
+--   second), `cut_after` (bytes towards the client); false turns one off; `reset = true`, `close = true`: all
+--   connections end now
 -- @treturn ?boolean true
 -- @treturn ?wgtwo.error
 -- @usage sandbox:wire{ drop = true }
@@ -292,8 +297,8 @@ function Sandbox:time()
   return answer and answer.time, err
 end
 
---- The calls that came, the oldest first: `method`, `client`, `metadata`, `requests`, `replies`, `code`, `message`, …;
--- token requests are among them as "POST /oauth2/token". Secrets are not in it.
+--- The calls that came, the oldest first: `method`, `client`, `metadata`, `requests`, `replies`, `code`, `message`,
+-- …; token requests are among them as "POST /oauth2/token". Secrets are not in it.
 -- @tparam ?table filter `method` (an ending), `client`, `after` (an id), `limit` (the last so many)
 -- @treturn ?table a list
 -- @treturn ?wgtwo.error
@@ -352,7 +357,8 @@ function Sandbox:restore(snapshot)
   return answer and true, err
 end
 
---- Back to the beginning: no events, positions, faults, journal; every stream ends. The clock goes on, tokens stay good.
+--- Back to the beginning: no events, positions, faults, journal; every stream ends. The clock goes on, tokens stay
+-- good.
 function Sandbox:reset()
   local answer, err = ask(self, "POST", "/admin/reset", {})
   return answer and true, err

@@ -18,8 +18,8 @@
 -- | GET, POST /admin/snapshot | everything; back to what a GET gave |
 -- | POST /admin/reset | back to the beginning |
 --
--- What changes something takes `Content-Type: application/json`, so that no page in a browser can send it from elsewhere.
--- A failure is `{error, error_description}` with status 400, 404, 409 or 415.
+-- What changes something takes `Content-Type: application/json`, so that no page in a browser can send it from
+-- elsewhere. A failure is `{error, error_description}` with status 400, 404, 409 or 415.
 --
 -- @module wgtwo.sandbox.admin
 
@@ -116,7 +116,8 @@ end
 local function open_streams(sandbox, query)
   local found = {}
   for _, exchange in pairs(sandbox.calls.open) do
-    if exchange.method.kind ~= "unary" and (not query.method or exchange.method.name:sub(-#query.method) == query.method)
+    if exchange.method.kind ~= "unary"
+        and (not query.method or exchange.method.name:sub(-#query.method) == query.method)
         and (not query.client or exchange.client == query.client) then
       found[#found + 1] = exchange
     end

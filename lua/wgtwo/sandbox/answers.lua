@@ -180,7 +180,8 @@ function answers.element(type_name, text)
   return fill(type_name, { random = random.of(text), echo = {} }, 0)
 end
 
---- Makes the parts of an answer fit that mean the same under other names: the number of the request is that of the answer.
+--- Makes the parts of an answer fit that mean the same under other names: the number of the request is that of the
+-- answer.
 function answers.fit(reply, request)
   local ok, number = pcall(function() return request.phone_number.e164 end)
   if not ok or number == "" then return end

@@ -42,10 +42,7 @@ function authorization.check(sandbox, call, route)
   local token, problem = sandbox.tokens:check(value)
   if not token then return unauthenticated(problem) end
   if method.scope and not token.scopes[method.scope] then
-    return nil, status.new("PERMISSION_DENIED", ('the token lacks the scope "%s"'):format(method.scope), {
-      { type = "google.rpc.ErrorInfo", reason = "INSUFFICIENT_SCOPE", domain = "sandbox",
-        metadata = { scope = method.scope, method = method.name } },
-    })
+    return nil, status.missing_scope(method.scope, method.name)
   end
   return token
 end

@@ -20,7 +20,7 @@ A sandbox of the Working Group Two APIs: gRPC with TLS and in plaintext, OAuth 2
   --plaintext-port N   gRPC in plaintext
   --http-port N        OAuth and the admin API
   --strict             refuse calls without a token
-  --client ID          a client with every scope; its secret is in the environment, WGTWO_SANDBOX_SECRET (default: secret)
+  --client ID          a client with every scope; its secret is in WGTWO_SANDBOX_SECRET (default: secret)
   --clock real|virtual a virtual clock moves only when it is told to
   --seed N             of everything that is made up (1)
   --generate TYPES     fake events, such as SMS_EVENT,handset_change
@@ -41,7 +41,8 @@ When it is ready it writes one line of JSON: target (TLS), plaintext_target, url
 local flags = { ["--strict"] = "strict", ["--wire"] = "wire" }
 local values = {
   ["--port"] = "port", ["--plaintext-port"] = "plaintext_port", ["--http-port"] = "http_port", ["--clock"] = "clock",
-  ["--seed"] = "seed", ["--state"] = "state", ["--consent"] = "consent", ["--generate"] = "generate", ["--rate"] = "rate",
+  ["--seed"] = "seed", ["--state"] = "state", ["--consent"] = "consent", ["--generate"] = "generate",
+    ["--rate"] = "rate",
   ["--client"] = "client", ["--config"] = "config", ["--scenario"] = "scenario",
 }
 local integers = { port = true, plaintext_port = true, http_port = true, seed = true }
@@ -132,16 +133,6 @@ function command.pid()
   return pid
 end
 
---- Serves until it is told to end; Ctrl-C is "interrupted!", raised out of the wait.
-local function serve(server, with_parent)
-  while true do
-    local ok, problem = pcall(server.run, server)
-    if ok then return 0 end
-    if not tostring(problem):find("interrupted!", 1, true) then error(problem, 0) end
-    if not with_parent then return 130 end -- a parent decides itself when its sandbox ends
-  end
-end
-
 --- Ends the sandbox when the standard input ends.
 local function watch_parent(server)
   local watch = assert(core.watch(0))
@@ -152,6 +143,26 @@ local function watch_parent(server)
     end
   end)
   watch:take()
+end
+
+--- Serves, or runs a scenario. Returns the exit code.
+local function serve(server, scenario, with_parent)
+  if scenario then return require("wgtwo.sandbox.scenario").run(server, scenario) end
+  ready_line(server)
+  if with_parent then watch_parent(server) end
+  server:run()
+  return 0
+end
+
+--- Closes the sandbox after serving: the exit code, that of the shell where Ctrl-C ended it.
+local function finish(server, ok, result)
+  if not ok then
+    local interrupted = tostring(result):find("interrupted!", 1, true)
+    if not interrupted then io.stderr:write("wgtwo sandbox: ", tostring(result), "\n") end
+    result = interrupted and 130 or 1
+  end
+  server:close()
+  return result
 end
 
 --- The words for the sandbox: those after `--`, else those of the script that runs. Lua takes the first word after `--`
@@ -181,16 +192,7 @@ function command.main(words)
   if not ok then fail("%s", (checked:gsub("^.-: sandbox: ", ""))) end
   local server, problem = require("wgtwo.sandbox.server").new(checked)
   if not server then fail("%s", problem) end
-  local code
-  if scenario then
-    code = require("wgtwo.sandbox.scenario").run(server, scenario)
-  else
-    ready_line(server)
-    if with_parent then watch_parent(server) end
-    code = serve(server, with_parent)
-  end
-  server:close()
-  os.exit(code, true)
+  os.exit(finish(server, pcall(serve, server, scenario, with_parent)), true)
 end
 
 return command

@@ -17,7 +17,7 @@ end
 
 local function page(status, title, body)
   return status, ([[<!doctype html><html lang="en"><meta charset="utf-8"><title>%s</title>
-<style>body{font:16px sans-serif;max-width:36em;margin:4em auto;padding:0 1em}button{font:inherit;padding:.5em 1em}</style>
+<style>body{font:16px sans-serif;max-width:36em;margin:4em auto;padding:0 1em}button{font:inherit}</style>
 <h1>%s</h1>%s</html>
 ]]):format(title, title, body), { ["Content-Type"] = "text/html; charset=utf-8", ["X-Frame-Options"] = "DENY",
     ["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'" }

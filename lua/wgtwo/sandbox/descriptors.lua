@@ -101,7 +101,8 @@ function descriptors.method(name)
   local _, set = descriptors.load()
   local found = assert(set:describe(name), name)
   local client, server = found.client_streaming, found.server_streaming
-  found.path, found.kind = "/" .. found.name, client and (server and "bidi" or "client") or server and "server" or "unary"
+  found.path = "/" .. found.name
+  found.kind = client and (server and "bidi" or "client") or server and "server" or "unary"
   return found
 end
 

@@ -3,8 +3,8 @@
 -- A route serves a method in one of three ways:
 --
 --   * `unary(sandbox, exchange, request)` returns the reply (a table, a message or bytes), or nil and a status;
---   * `stream(sandbox, exchange, request)` for one request and many replies, `bidi(sandbox, exchange)` for many of both:
---     they send when they like, and return nil and a status where the call fails at once.
+--   * `stream(sandbox, exchange, request)` for one request and many replies, `bidi(sandbox, exchange)` for many of
+--     both: they send when they like, and return nil and a status where the call fails at once.
 --
 -- Whatever a handler keeps (timers, members) it gives back in `on_close`, which is called once, however the call ends.
 --
@@ -38,10 +38,7 @@ function Exchange:on_message(message, at_end) self.message, self.at_end = messag
 -- @treturn ?table a status
 function Exchange:require_scope(scope, what)
   if not scope or not self.scopes or self.scopes[scope] then return nil end
-  return status.new("PERMISSION_DENIED", ('the token lacks the scope "%s"%s'):format(scope, what and " " .. what or ""), {
-    { type = "google.rpc.ErrorInfo", reason = "INSUFFICIENT_SCOPE", domain = "sandbox",
-      metadata = { scope = scope, method = self.method.name } },
-  })
+  return status.missing_scope(scope, self.method.name, what)
 end
 
 --- Sends the initial metadata now, so that the client sees its stream established.

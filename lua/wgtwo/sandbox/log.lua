@@ -1,8 +1,8 @@
 --- The history of events: one sequence for all kinds, bounded by age and by count.
 --
--- An event has `id` (1, 2, 3 … over all kinds), `kind`, `at` (seconds since 1970), `number` (its subscriber), `client`
--- (the OAuth client that may see it; nil: every one), `payload` (a table), `body` (the bytes that are the same in every
--- delivery), `records` (one for each subscription that got it).
+-- An event has `id` (1, 2, 3 … over all kinds), `kind`, `at` (seconds since 1970), `number` (its subscriber),
+-- `client` (the OAuth client that may see it; nil: every one), `payload` (a table), `body` (the bytes that are the same
+-- in every delivery), `records` (one for each subscription that got it).
 --
 -- @module wgtwo.sandbox.log
 

@@ -2,7 +2,8 @@
 --
 -- Two questions are open at a time, so that answers may come in another order; the next comes a second after an answer.
 -- An answer has to echo its question whole. Undocumented, so chosen here: what a wrong answer leads to (the stream ends
--- with INVALID_ARGUMENT), and that an error is a valid answer. What was answered is in the admin API (`/admin/lookups`).
+-- with INVALID_ARGUMENT), and that an error is a valid answer. What was answered is in the admin API
+-- (`/admin/lookups`).
 --
 -- @module wgtwo.sandbox.lookup
 

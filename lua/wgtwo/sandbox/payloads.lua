@@ -42,7 +42,8 @@ local makers = {
     return { call_id = r:uuid(), type = "CALL_INITIATED", from_number = e164(stranger(r)), to_number = e164(number) }
   end,
   VOICEMAIL_EVENT = function(number, r)
-    return { voicemail_id = r:uuid(), type = "NEW_VOICEMAIL", from_number = e164(stranger(r)), to_number = e164(number) }
+    return { voicemail_id = r:uuid(), type = "NEW_VOICEMAIL", from_number = e164(stranger(r)),
+      to_number = e164(number) }
   end,
   LOCATION_UPDATE_EVENT = function(number, r)
     return { number = e164(number), previous = location(r), current = location(r) }

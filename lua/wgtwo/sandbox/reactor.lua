@@ -12,11 +12,25 @@ Reactor.__index = Reactor
 
 local reactor = {}
 
+--- Says what went wrong in a function that reacted, and goes on; Ctrl-C ends `run`.
+local function complain(self)
+  return function(err)
+    local text = tostring(err)
+    if text:find("interrupted!", 1, true) then
+      self.interrupted, self.stopped = true, true
+    else
+      io.stderr:write("wgtwo sandbox: ", debug.traceback(text, 2), "\n")
+    end
+  end
+end
+
 --- A reactor.
 -- @tparam table clock
 -- @treturn table
 function reactor.new(clock)
-  return setmetatable({ clock = clock, handlers = {}, turn_ends = {}, stopped = false }, Reactor)
+  local self = setmetatable({ clock = clock, handlers = {}, turn_ends = {}, stopped = false }, Reactor)
+  self.complaint = complain(self)
+  return self
 end
 
 --- Calls a function whenever an operation has news. An operation is kept alive as long as it is watched.
@@ -36,28 +50,26 @@ function Reactor:at_turn_end(f)
   self.turn_ends[#self.turn_ends + 1] = f
 end
 
-local function complain(err)
-  io.stderr:write("wgtwo sandbox: ", debug.traceback(tostring(err), 2), "\n")
-end
-
 --- Handles what is ready, waiting for it first.
 function Reactor:turn(list)
+  local complaint = self.complaint
   local count = core.poll(self.clock:timeout(), list)
   local handlers = self.handlers
   for i = 1, count do
     local op = list[i]
     list[i] = nil
     local f = handlers[op]
-    if f then xpcall(f, complain, op) end
+    if f then xpcall(f, complaint, op) end
   end
-  xpcall(self.clock.run_due, complain, self.clock)
-  for _, f in ipairs(self.turn_ends) do xpcall(f, complain) end
+  xpcall(self.clock.run_due, complaint, self.clock)
+  for _, f in ipairs(self.turn_ends) do xpcall(f, complaint) end
 end
 
---- Runs until `stop`.
+--- Runs until `stop`, or Ctrl-C, which it raises.
 function Reactor:run()
   local list = {}
   while not self.stopped do self:turn(list) end
+  if self.interrupted then error("interrupted!", 0) end
 end
 
 --- Ends `run` after this turn.

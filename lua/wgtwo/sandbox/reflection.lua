@@ -1,7 +1,7 @@
 --- Server reflection, v1 and v1alpha: what tools like grpcurl ask before they call.
 --
--- Files are the FileDescriptorProtos of the rock's own descriptor set and of `descriptors`, byte for byte; an answer to a
--- symbol brings the file and all that it imports.
+-- Files are the FileDescriptorProtos of the rock's own descriptor set and of `descriptors`, byte for byte; an answer to
+-- a symbol brings the file and all that it imports.
 --
 -- @module wgtwo.sandbox.reflection
 

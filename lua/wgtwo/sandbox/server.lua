@@ -44,7 +44,7 @@ local server = {}
 
 local CLOSE_TIMEOUT <const> = 0.2 -- seconds for the last statuses to leave
 
--- Methods ---------------------------------------------------------------------------------------------------------------
+-- Methods -------------------------------------------------------------------------------------------------------------
 
 --- Serves a method.
 -- @tparam string|table method its full name, or the method
@@ -73,7 +73,7 @@ local function register_services(self)
   admin.register(self)
 end
 
--- Events ----------------------------------------------------------------------------------------------------------------
+-- Events --------------------------------------------------------------------------------------------------------------
 
 --- The subscribers that a client's fake events are about.
 -- @tparam ?string client its id
@@ -118,7 +118,7 @@ function Server:generate(plans)
   start_generators(self)
 end
 
--- State -----------------------------------------------------------------------------------------------------------------
+-- State ---------------------------------------------------------------------------------------------------------------
 
 --- The parts whose content goes with a reset.
 local function begin(self)
@@ -144,7 +144,7 @@ function Server:reset()
   begin(self)
 end
 
--- Listening -------------------------------------------------------------------------------------------------------------
+-- Listening -----------------------------------------------------------------------------------------------------------
 
 local function listen_grpc(self)
   local settings = self.settings
@@ -190,7 +190,8 @@ end
 function server.new(settings)
   local time = clock.new(settings.clock == "virtual")
   local self = setmetatable({ settings = settings, clock = time, reactor = reactor.new(time),
-    journal = journal.new(time, settings), tokens = tokens.new(time, settings, settings.seed), generators = {} }, Server)
+    journal = journal.new(time, settings), tokens = tokens.new(time, settings, settings.seed), generators = {} },
+      Server)
   self.calls = calls.new(self)
   local problem, ok
   self.http, problem = http.new(self.reactor, settings.host, settings.http_port)

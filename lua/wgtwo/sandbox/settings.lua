@@ -35,7 +35,8 @@ local client = { type = "table", fields = {
 } }
 
 local plan = { type = "table", fields = {
-  types = names, rate = { type = "number", above = 0, max = 1e5, unit = "events a second", default = 1 }, numbers = pool,
+  types = names, rate = { type = "number", above = 0, max = 1e5, unit = "events a second", default = 1 },
+    numbers = pool,
   client = text,
 } }
 

@@ -90,7 +90,7 @@ function snapshot.take(sandbox)
     faults = core.json_array(sandbox.faults:describe()) }
 end
 
--- Putting back ----------------------------------------------------------------------------------------------------------
+-- Putting back --------------------------------------------------------------------------------------------------------
 
 local function set_of(list)
   local set = {}

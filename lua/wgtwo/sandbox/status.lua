@@ -41,6 +41,19 @@ function status.invalid(field, description)
   })
 end
 
+--- PERMISSION_DENIED for a scope that a token does not have.
+-- @tparam string scope
+-- @tparam string method
+-- @tparam ?string what it is needed for: "for SMS_EVENT"
+-- @treturn table
+function status.missing_scope(scope, method, what)
+  local message = ('the token lacks the scope "%s"%s'):format(scope, what and " " .. what or "")
+  return status.new("PERMISSION_DENIED", message, { {
+    type = "google.rpc.ErrorInfo", reason = "INSUFFICIENT_SCOPE", domain = "sandbox",
+    metadata = { scope = scope, method = method },
+  } })
+end
+
 --- RESOURCE_EXHAUSTED, with how long to wait.
 -- @tparam number seconds
 -- @treturn table

@@ -1,7 +1,7 @@
 --- Faults of the wire: forwarders in front of the gRPC ports, which know nothing of what goes through them.
 --
--- They stand there when the sandbox was started with `wire = true`. A setting counts for both ports: `drop` (true, "up",
--- "down"), `refuse`, `half_open`, `delay` (seconds), `bandwidth` (bytes a second), `cut_after` (bytes towards the
+-- They stand there when the sandbox was started with `wire = true`. A setting counts for both ports: `drop` (true,
+-- "up", "down"), `refuse`, `half_open`, `delay` (seconds), `bandwidth` (bytes a second), `cut_after` (bytes towards the
 -- client); `reset = true` and `close = true` end all connections now.
 --
 -- @module wgtwo.sandbox.wire
