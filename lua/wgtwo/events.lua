@@ -82,7 +82,8 @@ end
 --
 --   * `types`: v0 event types ("SMS_EVENT"), v1 streams ("handset_change"), or both
 --   * `queue`: a name whose subscribers share the events, and which keeps its position when they are gone; none:
---     every event comes to every subscriber that is connected
+--     every event comes to every subscriber that is connected, and after a reconnect it goes on behind the last event
+--     (v0: its sequence, v1: its timestamp)
 --   * `queue_name`, `durable_name`, `client_id`: v0's, one by one
 --   * `ack`: "manual" (the default with a queue), "auto" (when the next event is asked for) or "none" (the default
 --     without)
