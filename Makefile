@@ -90,7 +90,7 @@ unexport LUA_PATH_5_4 LUA_CPATH_5_4
 .SECONDARY:
 .PHONY: all deps deps-test deps-bench deps-interop deps-lint demo test suite interop bench bench-programs sanitize \
   sanitize-memory sanitize-collection sanitize-threads interpreter fuzz fuzz-targets fuzz-run lint lint-format \
-  lint-lua lint-cppcheck lint-compilers format install dist clean help FORCE
+  lint-lua lint-cppcheck lint-compilers format install dist clean env help FORCE
 
 all: $(MODULES) $(API_SETS) ## build the C modules and the API description (default)
 
@@ -214,6 +214,9 @@ deps-interop:
 
 deps-lint: ## … and what lint, sanitize and fuzz need
 	$(call install_packages,$(DEPS_LINT))
+
+env: ## for scripts without installing: eval "$(make -s env)" lets this shell's Lua find what was built here
+	@echo "unset LUA_PATH_5_4 LUA_CPATH_5_4; export LUA_PATH='$(LUA_PATH)' LUA_CPATH='$(LUA_CPATH)'"
 
 JOBS := $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 build = @$(MAKE) --no-print-directory $(JOBS)

@@ -47,6 +47,11 @@ local rules = {
   { "^luarocks %-%-lua%-version 5%.4 make (rockspec/%S+)$", function(rockspec) -- installs for real over there
     assert.is_true(contains("spec/packaging_spec.lua", rockspec))
   end },
+  { '^(eval "%$%(make %-s env%)")$', function(command)
+    local try = [[ && cd / && lua5.4 -e 'require "wgtwo".loop.now()']]
+    local result = process.shell("unset LUA_PATH LUA_CPATH; " .. command .. try)
+    assert.is_true(result.ok, result.errors)
+  end },
   { "^make install PREFIX=DIR$", function()
     local folder = run("mktemp -d"):match("%S+")
     run("make install PREFIX=" .. folder)
