@@ -4,7 +4,6 @@
 #include <grpc/slice.h>
 #include <grpc/support/time.h>
 #include <lauxlib.h>
-#include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,8 +161,11 @@ static int new_server(lua_State *L) {
     grpc_metadata_array_init(&server->requests[i].metadata);
   }
   grpc_channel_args channel_args = { count, args };
+  sigset_t before;
+  signals_block(&before);
   server->grpc = grpc_server_create(&channel_args, NULL);
   grpc_server_register_completion_queue(server->grpc, queue, NULL);
+  signals_restore(&before);
   op_adopt(L, box, &server->op);
   return 1;
 }
@@ -200,7 +202,10 @@ static int server_listen(lua_State *L) {
     lua_pushliteral(L, "gRPC refuses this certificate or key");
     return 2;
   }
+  sigset_t before;
+  signals_block(&before);
   int port = grpc_server_add_http2_port(server->grpc, address, credentials);
+  signals_restore(&before);
   grpc_server_credentials_release(credentials);
   if (port <= 0) {
     lua_pushnil(L);
@@ -216,11 +221,10 @@ static int server_start(lua_State *L) {
   Server *server = check_server(L);
   if (server->started) return 0;
   server->started = true;
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before); /* threads that gRPC starts now leave signals to the Lua thread */
+  sigset_t before;
+  signals_block(&before);
   grpc_server_start(server->grpc);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  signals_restore(&before);
   pthread_mutex_lock(&server->lock);
   request_calls(server);
   pthread_mutex_unlock(&server->lock);

@@ -177,4 +177,37 @@ describe("Ctrl-C", function()
     ]], "interrupted")
     assert.equal("true\ntrue\n", rest)
   end)
+
+  -- The kernel gives a signal to any thread that does not block it: one that gRPC's got would not end the wait.
+  it("comes to the Lua thread and no other, whatever was started", function()
+    local child = process.start([[
+      local core = require "wgtwo.core"
+      local httpd = require "wgtwo.httpd"
+      local server = core.server()
+      local port = assert(server:listen("127.0.0.1:0"))
+      server:start()
+      local channel = core.channel{ target = "127.0.0.1:" .. port, plaintext = true }
+      channel:state(true)
+      local daemon = assert(httpd.listen{})
+      local url = ("http://127.0.0.1:%d/"):format(daemon:port())
+      local held = { server, channel, daemon, assert(core.http{ url = url }),
+        assert(core.forwarder{ target = "127.0.0.1:" .. port }),
+        assert(core.probe{ host = "127.0.0.1", port = port, plaintext = true }) }
+      for _ = 1, 20 do core.poll(0.01, {}) end
+      local own = io.open("/proc/thread-self/status"):read("a"):match("Pid:%s*(%d+)")
+      local others = 0
+      for id in require("lfs").dir("/proc/self/task") do
+        local file = id ~= own and id:match("%d") and io.open("/proc/self/task/" .. id .. "/status")
+        if file then
+          local status = file:read("a")
+          others = others + 1
+          if tonumber(status:match("SigBlk:%s*(%x+)"), 16) & 2 == 0 then print(status:match("Name:%s*(%S+)")) end
+        end
+      end
+      print(others > 4, #held)
+    ]], { timeout = 30 })
+    local said, code = child:wait()
+    assert.equal("true\t6\n", said)
+    assert.equal(0, code)
+  end)
 end)
