@@ -107,7 +107,7 @@ local function spawn(config)
     local line
     line, problem = read_line(child, core.now() + START_TIMEOUT)
     local ready = line and core.json_decode(line)
-    if type(ready) == "table" and ready.ready then return child, ready end
+    if type(ready) == "table" and ready.ready then return child, ready, line end
     problem = problem or "its first line is not what it should be: " .. tostring(line)
   end
   child:close()
@@ -136,11 +136,12 @@ end
 -- @usage local sandbox <close> = assert(wgtwo.sandbox.start{ clock = "virtual", seed = 7 })
 function sandbox.start(given)
   local checked = settings.check("wgtwo.sandbox.start", given)
-  local child, ready = spawn(given or {})
+  local child, ready, line = spawn(given or {})
   if not child then return failed("no_sandbox", "the sandbox does not start: " .. tostring(ready)) end
   return setmetatable({
     process = child, target = ready.target, plaintext_target = ready.plaintext_target, url = ready.url,
-    pid = ready.pid, ca_file = write_certificate(ready.ca), first_client = checked.clients[1], closed = false,
+    pid = ready.pid, ready_line = line, ca_file = write_certificate(ready.ca), first_client = checked.clients[1],
+    closed = false,
   }, Sandbox)
 end
 

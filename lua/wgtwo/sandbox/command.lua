@@ -145,9 +145,8 @@ local function watch_parent(server)
   watch:take()
 end
 
---- Serves, or runs a scenario. Returns the exit code.
-local function serve(server, scenario, with_parent)
-  if scenario then return require("wgtwo.sandbox.scenario").run(server, scenario) end
+--- Serves. Returns the exit code.
+local function serve(server, with_parent)
   ready_line(server)
   if with_parent then watch_parent(server) end
   server:run()
@@ -190,9 +189,10 @@ function command.main(words)
   end
   local ok, checked = pcall(settings.check, "sandbox", given)
   if not ok then fail("%s", (checked:gsub("^.-: sandbox: ", ""))) end
+  if scenario then os.exit(require("wgtwo.sandbox.scenario").run(given, scenario), true) end
   local server, problem = require("wgtwo.sandbox.server").new(checked)
   if not server then fail("%s", problem) end
-  os.exit(finish(server, pcall(serve, server, scenario, with_parent)), true)
+  os.exit(finish(server, pcall(serve, server, with_parent)), true)
 end
 
 return command

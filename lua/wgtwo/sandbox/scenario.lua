@@ -1,0 +1,150 @@
+--- A scenario: a Lua script that lets exact things happen in a sandbox at exact times, waits, checks, and ends with an
+-- exit code.
+--
+--     lua5.4 -e 'require("wgtwo.sandbox").main()' -- --clock virtual --scenario delivery.lua
+--
+-- The script gets one value, the scenario, with the sandbox (`wgtwo.sandbox`, all its methods) in it:
+--
+--     local scenario = ...
+--     local sandbox = scenario.sandbox
+--     scenario:wait("the handler subscribes", function() return #sandbox:streams() == 1 end)
+--     scenario:at(60)
+--     local id = sandbox:publish{ type = "SMS_EVENT", number = "+4799990001", payload = { text = "hi" } }
+--     scenario:wait("the handler acknowledges", function() return scenario:event(id).acks == 1 end)
+--     scenario:check(scenario:event(id).deliveries == 1, "it was delivered once")
+--
+-- It runs in a process of its own beside the sandbox, which ends with it. The first line on standard output is the
+-- sandbox's ready line; what happens is told on standard error. The exit code is 0 at the script's end, or the integer
+-- that it returns; 1 when a check or a wait fails, or an error is raised; 2 when it cannot begin.
+--
+-- @module wgtwo.sandbox.scenario
+
+local core = require "wgtwo.core"
+local loop = require "wgtwo.loop"
+local sandbox = require "wgtwo.sandbox"
+
+local Scenario = {}
+Scenario.__index = Scenario
+
+local scenario = {}
+
+local WAIT_TIMEOUT <const>, LOOK_EVERY <const> = 10, 0.02 -- seconds
+
+-- What a failed check or wait raises: the message is enough, no traceback helps.
+local Failure = { __tostring = function(failure) return failure.message end }
+
+local function fail(message)
+  error(setmetatable({ message = message }, Failure), 0)
+end
+
+--- Seconds on the sandbox's clock since the scenario began.
+-- @treturn number
+function Scenario:elapsed()
+  return assert(self.sandbox:time()) - self.began
+end
+
+--- Tells something on standard error, with the time.
+-- @tparam string text
+function Scenario:say(text)
+  io.stderr:write(("%9.3f s  %s\n"):format(self:elapsed(), text))
+end
+
+--- Lets the sandbox's time come: virtual time is advanced, real time is waited for.
+-- @tparam number seconds since the scenario began
+-- @raise when that has passed already
+-- @usage scenario:at(3600)
+function Scenario:at(seconds)
+  local left = seconds - self:elapsed()
+  if self.virtual then
+    if left < 0 then fail(("%g s is over: it is %.3f s"):format(seconds, self:elapsed())) end
+    assert(self.sandbox:advance(left))
+  elseif left > 0 then
+    loop.sleep(left)
+  end
+end
+
+--- Lets so many seconds pass on the sandbox's clock.
+-- @tparam number seconds
+function Scenario:sleep(seconds)
+  self:at(self:elapsed() + seconds)
+end
+
+--- Waits until something is so.
+-- @tparam string what for the message
+-- @tparam function is_so asked again and again
+-- @tparam ?number timeout in real seconds, since clients are real; default 10
+-- @return what is_so gave
+-- @raise when it was not so in time
+-- @usage scenario:wait("two streams are open", function() return #sandbox:streams() == 2 end)
+function Scenario:wait(what, is_so, timeout)
+  timeout = timeout or WAIT_TIMEOUT
+  local deadline = core.now() + timeout
+  while true do
+    local value = is_so()
+    if value then
+      self:say("so it is: " .. what)
+      return value
+    end
+    if core.now() >= deadline then fail(("not so within %g s: %s"):format(timeout, what)) end
+    loop.sleep(LOOK_EVERY)
+  end
+end
+
+--- Checks that something is so.
+-- @param value anything but nil and false
+-- @tparam string what for the message
+-- @return value
+function Scenario:check(value, what)
+  if not value then fail("not so: " .. tostring(what)) end
+  self:say("so it is: " .. tostring(what))
+  return value
+end
+
+--- One event of the history.
+-- @tparam int id of `sandbox:publish`
+-- @treturn table as `sandbox:events` gives it
+function Scenario:event(id)
+  local found = assert(self.sandbox:events{ after = id - 1 })[1]
+  if not found or found.id ~= id then fail(("event %s is not in the history"):format(id)) end
+  return found
+end
+
+local function begin(settings)
+  local running, problem = sandbox.start(settings)
+  if not running then return nil, tostring(problem) end
+  return setmetatable({ sandbox = running, virtual = settings.clock == "virtual", began = assert(running:time()) },
+    Scenario)
+end
+
+--- What the script ended with, as an exit code.
+local function exit_code(ok, result)
+  if ok then return math.tointeger(result) or 0 end
+  if getmetatable(result) ~= Failure and tostring(result):find("interrupted!", 1, true) then return 130 end
+  io.stderr:write("wgtwo sandbox: scenario: ", tostring(result), "\n")
+  return 1
+end
+
+local function traceback(err)
+  if type(err) ~= "string" then return err end
+  return debug.traceback(err, 2)
+end
+
+--- Runs a scenario.
+-- @tparam table settings of `wgtwo.sandbox.start`
+-- @tparam string path of the script
+-- @treturn int exit code
+function scenario.run(settings, path)
+  local script, problem = loadfile(path)
+  local self
+  if script then self, problem = begin(settings) end
+  if not self then
+    io.stderr:write("wgtwo sandbox: scenario: ", problem, "\n")
+    return 2
+  end
+  local running <close> = self.sandbox
+  io.stdout:write(running.ready_line, "\n")
+  io.stdout:flush()
+  return exit_code(xpcall(script, traceback, self))
+end
+
+return scenario
