@@ -20,6 +20,9 @@
 #include "server.h"
 #include "watch.h"
 
+/* Its address is the registry's key of the module's table. */
+static const char module_key;
+
 __attribute__((visibility("default"))) int luaopen_wgtwo_core(lua_State *L);
 
 int luaopen_wgtwo_core(lua_State *L) {
@@ -29,7 +32,10 @@ int luaopen_wgtwo_core(lua_State *L) {
     message_register, encode_register, json_register,    forwarder_register, reader_register,
   };
   luaL_checkversion(L);
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &module_key) == LUA_TTABLE) return 1; /* opened before: there is one loop */
   lua_newtable(L);
   for (size_t i = 0; i < sizeof rooms / sizeof rooms[0]; i++) rooms[i](L);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &module_key);
   return 1;
 }

@@ -310,8 +310,11 @@ static void stop_io_thread(Loop *loop) {
 static int close_loop(lua_State *L) {
   Loop **box = luaL_checkudata(L, 1, LOOP_TYPE), *loop = *box;
   *box = NULL;
-  lua_pushnil(L);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &loop_key);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &loop_key);
+  if (lua_rawequal(L, 1, -1)) { /* not so of one that could not be opened */
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &loop_key);
+  }
   if (loop == NULL || loop_is_foreign(loop) || !drain(loop))
     return 0; /* its threads still use it: the process is ending */
   stop_io_thread(loop);

@@ -245,3 +245,16 @@ describe("lifecycle", function()
     for _, op in ipairs({ call, accepted, channel, server }) do op:close() end
   end)
 end)
+
+describe("a module that is opened once more", function()
+  it("is the same one, and goes on working when its first table is garbage", function()
+    local first = package.loaded["wgtwo.core"]
+    package.loaded["wgtwo.core"] = nil
+    local second = require("wgtwo.core")
+    package.loaded["wgtwo.core"] = first
+    collectgarbage()
+    collectgarbage()
+    assert.is_true(rawequal(first, second))
+    assert.equal(0, second.poll(0, {}))
+  end)
+end)
