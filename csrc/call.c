@@ -25,6 +25,7 @@ struct Call {
   Op op;
   grpc_call *grpc;
   const MessageType *reply;
+  const Field *part; /* the submessage of each reply that Lua wants; NULL: the reply */
   Metadata *metadata;
   bool unary;
 
@@ -200,9 +201,20 @@ typedef struct CallOptions {
   const char *path, *kind, *request;
   size_t path_length, request_length;
   const MessageType *reply;
+  const Field *part;
   double timeout;
   bool wait_for_ready, track;
 } CallOptions;
+
+static const Field *check_part(lua_State *L, const MessageType *reply, int arg) {
+  size_t length;
+  const char *name = luaL_optlstring(L, arg, NULL, &length);
+  if (name == NULL) return NULL;
+  const Field *part = schema_field(reply, name, length);
+  if (part == NULL || part->type != FIELD_MESSAGE || part->repeated || part->oneof != NULL)
+    luaL_error(L, "%s has no submessage '%s' outside of a oneof", reply->name, name);
+  return part;
+}
 
 /* Reads the table at index 2; its strings stay on the stack, so that they live. */
 static void read_options(lua_State *L, CallOptions *o) {
@@ -215,6 +227,8 @@ static void read_options(lua_State *L, CallOptions *o) {
   o->request = luaL_optlstring(L, -1, NULL, &o->request_length);
   lua_getfield(L, 2, "reply");
   o->reply = schema_check_type(L, lua_gettop(L));
+  lua_getfield(L, 2, "part");
+  o->part = check_part(L, o->reply, lua_gettop(L));
   lua_getfield(L, 2, "timeout");
   o->timeout = luaL_optnumber(L, -1, -1);
   lua_getfield(L, 2, "wait_for_ready");
@@ -228,7 +242,7 @@ static void init_part(Part *part, Call *call, void (*done)(Tag *, bool)) {
   part->call = call;
 }
 
-/* core.call(channel, {path=, kind=, request=, reply=, metadata=, timeout=, wait_for_ready=, track=}) -> call */
+/* core.call(channel, {path=, kind=, request=, reply=, part=, metadata=, timeout=, wait_for_ready=, track=}) -> call */
 static int new_call(lua_State *L) {
   static const char *const kinds[] = { "unary", "server", "client", "bidi", NULL };
   CallOptions o;
@@ -238,6 +252,7 @@ static int new_call(lua_State *L) {
   int kind = luaL_checkoption(L, -1, NULL, kinds);
   bool one_request = kind < 2;
   if (one_request && o.request == NULL) return luaL_error(L, "a %s call has a request", o.kind);
+  if (kind == 0 && o.part != NULL) return luaL_error(L, "of a unary call's reply there is no part");
   lua_getfield(L, 2, "metadata");
   int metadata_index = lua_gettop(L);
 
@@ -250,6 +265,7 @@ static int new_call(lua_State *L) {
   op_adopt(L, box, &call->op);
   call->metadata = metadata_from_lua(L, metadata_index);
   call->reply = o.reply;
+  call->part = o.part;
   call->unary = kind == 0;
   call->tracked = o.track;
   init_part(&call->all, call, on_all);
@@ -276,9 +292,8 @@ static int new_call(lua_State *L) {
 
 /* Taking */
 
-/* The message on top of the stack is checked: it stays, or becomes nil, "decode", reason, and the call is cancelled. */
-static int check_reply(lua_State *L, Call *call) {
-  const char *reason = message_check(L, -1);
+/* Returns the reply that was pushed; with a reason why it is none: nil, "decode", reason, and the call is cancelled. */
+static int give_reply(lua_State *L, Call *call, const char *reason) {
   if (reason == NULL) return 1;
   call->broken = true;
   grpc_call_cancel(call->grpc, NULL);
@@ -307,7 +322,7 @@ static int take_unary(lua_State *L, Call *call) {
   byte_buffer_copy(message, bytes);
   grpc_byte_buffer_destroy(message);
   call->message = NULL;
-  return check_reply(L, call);
+  return give_reply(L, call, message_check(L, -1));
 }
 
 /* No message: nil at the end, false before. */
@@ -346,8 +361,7 @@ static int take_from_inbox(lua_State *L, Call *call) {
       return 1;
     }
   }
-  memcpy(message_new(L, call->reply, length), message, length);
-  return check_reply(L, call);
+  return give_reply(L, call, message_push(L, call->reply, call->part, message, length));
 }
 
 /* call:take() -> the next reply | false: nothing yet | nil: over | nil, "decode", reason */

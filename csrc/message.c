@@ -36,15 +36,30 @@ uint8_t *message_new(lua_State *L, const MessageType *type, size_t len) {
   return (uint8_t *)(message + 1);
 }
 
+static const char *push_reason(lua_State *L, const MessageType *type, size_t len, const char *reason) {
+  return lua_pushfstring(L, "%s: %I bytes are no valid message: %s", type->name, (LUAI_UACINT)len, reason);
+}
+
 const char *message_check(lua_State *L, int index) {
   Message *message = lua_touserdata(L, index);
   const char *reason = wire_check(message->type, message->bytes, message->size);
-  if (reason == NULL) {
-    message->len = message->size;
-    return NULL;
+  if (reason != NULL) return push_reason(L, message->type, message->size, reason);
+  message->len = message->size;
+  return NULL;
+}
+
+const char *message_push(lua_State *L, const MessageType *type, const Field *part, const uint8_t *bytes, size_t len) {
+  const char *reason = wire_check(type, bytes, len);
+  if (reason != NULL) return push_reason(L, type, len, reason);
+  if (part != NULL) {
+    size_t part_len = read_joined(bytes, len, part->number, NULL);
+    read_joined(bytes, len, part->number, message_new(L, part->message, part_len));
+    len = part_len;
+  } else {
+    memcpy(message_new(L, type, len), bytes, len);
   }
-  return lua_pushfstring(L, "%s: %I bytes are no valid message: %s", message->type->name, (LUAI_UACINT)message->size,
-                         reason);
+  ((Message *)lua_touserdata(L, -1))->len = len;
+  return NULL;
 }
 
 /* A view of bytes inside of the root that the message at `owner` is, or has. */
@@ -183,6 +198,23 @@ static int message_index(lua_State *L) {
   return 1;
 }
 
+/* What delegate makes: looks up `key` for a table that stands for the message in it. Upvalue 2 has the getters. */
+static int delegated_index(lua_State *L) {
+  lua_settop(L, 2);
+  lua_pushvalue(L, 2);
+  if (lua_rawget(L, lua_upvalueindex(2)) == LUA_TFUNCTION) {
+    lua_pushvalue(L, 1);
+    lua_call(L, 1, 1);
+    return 1;
+  }
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_rawgeti(L, 1, 1);
+  const Message *message = message_test(L, -1);
+  if (message == NULL) return luaL_argerror(L, 1, "it has no message");
+  push_field(L, lua_gettop(L), lua_upvalueindex(1), message, check_field(L, message->type, 2));
+  return 1;
+}
+
 static int message_newindex(lua_State *L) {
   return luaL_error(L, "%s: a message cannot be changed; make a table of it with totable",
                     message_check_arg(L, 1)->type->name);
@@ -226,6 +258,19 @@ static int message_pairs(lua_State *L) {
 }
 
 /* -- Functions of wgtwo.core -- */
+
+/*
+ * delegate(getters) -> an __index for tables whose [1] is a message, and which read as that message does: but for the
+ * names in getters, whose functions are called with the table. Upvalue 1 is the metatable of messages.
+ */
+static int core_delegate(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &metatable_key);
+  lua_insert(L, 1);
+  lua_pushcclosure(L, delegated_index, 2);
+  return 1;
+}
 
 /* decode(TYPE, bytes) -> message | nil, text */
 static int core_decode(lua_State *L) {
@@ -302,9 +347,9 @@ static const luaL_Reg metamethods[] = {
 };
 
 static const luaL_Reg functions[] = {
-  { "decode", core_decode },     { "has", core_has },     { "which", core_which },
-  { "typename", core_typename }, { "bytes", core_bytes }, { "is_message", core_is_message },
-  { "type", core_type },         { NULL, NULL },
+  { "decode", core_decode },     { "has", core_has },           { "which", core_which },
+  { "typename", core_typename }, { "bytes", core_bytes },       { "is_message", core_is_message },
+  { "type", core_type },         { "delegate", core_delegate }, { NULL, NULL },
 };
 
 void message_register(lua_State *L) {

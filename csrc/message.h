@@ -28,6 +28,11 @@ uint8_t *message_new(lua_State *L, const MessageType *type, size_t len);
  * the reason, naming type and byte count: the text is pushed and lives as long as it stays on the stack. */
 const char *message_check(lua_State *L, int index);
 
+/* Pushes the message that `len` bytes from outside are, or, where `part` is given (a singular submessage of the type),
+ * only that submessage, empty when it is absent. NULL, or the reason why they are none, pushed instead as message_check
+ * does. */
+const char *message_push(lua_State *L, const MessageType *type, const Field *part, const uint8_t *bytes, size_t len);
+
 /* The message at `index`, or NULL when the value is something else. */
 const Message *message_test(lua_State *L, int index);
 

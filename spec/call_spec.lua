@@ -407,6 +407,27 @@ describe("call", function()
     until_cancelled(accepted)
   end)
 
+  it("gives one submessage of each reply where only that is wanted: empty when absent, joined when in parts", function()
+    local schema = require("wgtwo.schema")
+    local REPLY = schema.type("wgtwo.events.v0.SubscribeEventsResponse")
+    local function reply(fields) return core.encode(REPLY, { event = fields }) end
+    local call, accepted = connect("server", { reply = REPLY, part = "event" })
+    accepted:write(reply{ service_id = "one" })
+    accepted:write("")
+    accepted:write(reply{ metadata = { sequence = 7 } } .. reply{ service_id = "two" })
+    accepted:write("\10\3\10\1\255") -- an event that is none
+    local one, none, joined = pair.take(call), pair.take(call), pair.take(call)
+    assert.equal("wgtwo.events.v0.Event", core.typename(one))
+    assert.equal("one", one.service_id)
+    assert.equal("", core.bytes(none))
+    assert.same({ 7, "two" }, { joined.metadata.sequence, joined.service_id })
+    local _, what = pair.take(call)
+    assert.equal("decode", what)
+    assert.error_matches(function() pair.call(channel, "server", { reply = REPLY, part = "evnt" }) end,
+      "no submessage 'evnt'")
+    assert.error_matches(function() pair.call(channel, "unary", { reply = REPLY, part = "event" }) end, "no part")
+  end)
+
   describe("undecodable reply", function()
     it("of a unary call is nil and the reason", function()
       local call, accepted = connect("unary")

@@ -69,6 +69,7 @@ function channel:state(connect) end
 ---@field kind "unary"|"server"|"client"|"bidi"
 ---@field request? string bytes, for unary and server
 ---@field reply wgtwo.type
+---@field part? string of each reply of a stream only this submessage, empty when it is absent
 ---@field metadata? wgtwo.metadata_list
 ---@field timeout? number seconds
 ---@field wait_for_ready? boolean
@@ -270,6 +271,12 @@ function core.type(m) end
 ---@param path string names with dots between them: messages, then a scalar
 ---@return fun(message: wgtwo.message): any
 function core.reader(kind, path) end
+
+---An `__index` for tables that stand for a message, which is their [1]: the functions in getters are called with the
+---table for their names; any other name is a field of the message.
+---@param getters table<string, fun(t: table): any>
+---@return fun(t: table, name: string): any
+function core.delegate(getters) end
 
 ---JSON's null.
 ---@type lightuserdata

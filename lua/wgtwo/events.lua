@@ -117,12 +117,11 @@ end
 
 -- Iterating
 
-local function deliver(self, one, reply)
-  local connection, field = one.connection, one.field
-  local message = field and reply[field] or reply
+local function deliver(self, one, message)
+  local connection = one.connection
   local count = connection.received + 1
   connection.received, connection.last = count, message
-  if one.is_redelivered(reply) then one.redelivered = one.redelivered + 1 end
+  if one.is_redelivered(message) then one.redelivered = one.redelivered + 1 end
   local event = setmetatable({ message, connection, false }, one.class)
   if self.auto then self.auto[running()] = event end
   if count % TURN == 0 then loop.pass() end
@@ -139,12 +138,12 @@ local function take(self)
     local one = feeds[index]
     local op = one.call
     if op then
-      local reply, problem, reason = op:take()
-      if reply then
+      local message, problem, reason = op:take()
+      if message then
         self.cursor = index
-        return deliver(self, one, reply)
+        return deliver(self, one, message)
       end
-      if reply == nil then
+      if message == nil then
         one:over(problem, reason)
         again = true
       end
@@ -207,9 +206,9 @@ local function next_event(self, timeout)
   local only = self.only
   local op = only and not self.closed and only.call
   if op then
-    local reply, problem, reason = op:take()
-    if reply then return deliver(self, only, reply) end
-    if reply == nil then only:over(problem, reason) end
+    local message, problem, reason = op:take()
+    if message then return deliver(self, only, message) end
+    if message == nil then only:over(problem, reason) end
   end
   return next_slowly(self, timeout)
 end

@@ -17,7 +17,8 @@ local which = core.which
 
 local M = {}
 
--- An event is a table of three: its message, the connection it came over, and whether it was acknowledged.
+-- An event is a table of three: its message (which core.delegate finds there), the connection it came over, and whether
+-- it was acknowledged.
 local MESSAGE, CONNECTION, ACKNOWLEDGED = 1, 2, 3
 
 local methods = {}
@@ -40,8 +41,7 @@ function methods.ack(event, given)
     event[ACKNOWLEDGED] = true
     return true
   end
-  local message = event[MESSAGE]
-  local request = message and feed.plan.ack_request(message)
+  local request = feed.plan.ack_request(event[MESSAGE])
   local ok, err = true, nil
   if request then ok, err = feed.acks:send(request, wait, event[CONNECTION] ~= feed.connection) end
   if ok then event[ACKNOWLEDGED] = true end
@@ -62,17 +62,10 @@ end
 --- Makes the metatable of a kind of event.
 -- @tparam table getters by field name
 local function class(getters)
-  local meta = { __name = "wgtwo.event" }
   for name, method in pairs(methods) do
     getters[name] = function() return method end
   end
-
-  function meta.__index(event, key)
-    local getter = getters[key]
-    if getter then return getter(event) end
-    local message = event[MESSAGE]
-    return message and message[key]
-  end
+  local meta = { __name = "wgtwo.event", __index = core.delegate(getters) }
 
   function meta.__tostring(event)
     return ("wgtwo.event(%s%s)"):format(event.type or "of unknown type", event.is_redelivered and ", redelivered" or "")
@@ -86,8 +79,7 @@ local function message_of(event)
 end
 
 local function metadata_of(event)
-  local message = event[MESSAGE]
-  return message and message.metadata
+  return event[MESSAGE].metadata
 end
 
 local function is_redelivered(event)
@@ -101,8 +93,7 @@ local type_of_field = {}
 for name, field in pairs(limits.events_v0.fields) do type_of_field[field] = name end
 
 local function field_v0(event)
-  local message = event[MESSAGE]
-  return message and which(message, "event")
+  return which(event[MESSAGE], "event")
 end
 
 -- Where each payload has its subscriber's number, for events without an owner.
@@ -128,12 +119,11 @@ M.v0 = class{
     return field and event[MESSAGE][field]
   end,
   timestamp = function(event)
-    local message = event[MESSAGE]
-    return message and seconds(message.timestamp)
+    return seconds(event[MESSAGE].timestamp)
   end,
   number = function(event)
     local message, field = event[MESSAGE], field_v0(event)
-    local owner = message and message.owner
+    local owner = message.owner
     local number = owner and owner.phone_number or field and number_in(field, message[field])
     return with_plus(number and number.e164)
   end,

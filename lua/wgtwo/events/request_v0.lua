@@ -73,8 +73,8 @@ function request_v0.plan(client, o, types)
 
   local plan = {
     api = "v0", name = table.concat(types, ", "), method = method, ack_method = ack,
-    class = event.v0, field = "event",
-    is_redelivered = core.reader(method.output, "event.metadata.is_redelivered"),
+    class = event.v0, part = "event",
+    is_redelivered = core.reader(event_type, "metadata.is_redelivered"),
     scopes = oauth_scopes.text(needed), acknowledged = o.ack ~= "none",
     ack_timeout = o.ack_timeout or v0.ack_timeout.default,
     expected = "", -- success is the gRPC status alone
