@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -58,6 +59,13 @@ static int port_of(int fd) {
   if (getsockname(fd, (struct sockaddr *)&address, &length) < 0) return 0;
   return ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)(void *)&address)->sin6_port
                                              : ((struct sockaddr_in *)(void *)&address)->sin_port);
+}
+
+/* libmicrohttpd failed to start: it has closed the socket that it was given, or not, as the failure may be. The number
+ * may be another thread's file by now. */
+static void close_unless_closed(int fd, const struct stat *before) {
+  struct stat now;
+  if (fstat(fd, &now) == 0 && now.st_dev == before->st_dev && now.st_ino == before->st_ino) close(fd);
 }
 
 __attribute__((format(printf, 2, 0))) static void keep_reason(void *cls, const char *format, va_list args) {
@@ -127,9 +135,11 @@ static int listen_for_requests(lua_State *L) {
   if (fd >= 0) {
     httpd->port = port_of(fd);
     httpd_loop->use(loop);
+    struct stat identity = { .st_ino = 0 };
+    fstat(fd, &identity);
     httpd->mhd = start(httpd, fd, timeout, cert, key);
     if (httpd->mhd != NULL) return 1;
-    close(fd);
+    close_unless_closed(fd, &identity);
   }
   lua_pushnil(L);
   if (fd >= 0 && httpd->reason[0] == '\0') {
