@@ -4,6 +4,7 @@
 #include <openssl/bio.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
@@ -26,7 +27,8 @@ static int key_gc(lua_State *L) {
 
 static EVP_PKEY *read_pem(const char *text, size_t length) {
   BIO *bio = BIO_new_mem_buf(text, (int)length);
-  EVP_PKEY *pkey = bio == NULL ? NULL : PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
+  EVP_PKEY *pkey =
+      bio == NULL ? NULL : PEM_read_bio_PrivateKey(bio, NULL, NULL, (void *)""); /* never asks for a password */
   BIO_free(bio);
   if (pkey != NULL && EVP_PKEY_get_base_id(pkey) == EVP_PKEY_RSA && EVP_PKEY_get_bits(pkey) == KEY_BITS) return pkey;
   EVP_PKEY_free(pkey);
@@ -84,7 +86,7 @@ static int key_exponent(lua_State *L) { return push_number(L, OSSL_PKEY_PARAM_RS
 static int key_pem(lua_State *L) {
   SigningKey *key = check_key(L);
   char text[PEM_BYTES];
-  BIO *bio = BIO_new(BIO_s_mem());
+  BIO *bio = BIO_new(BIO_s_secmem());
   int length = -1;
   if (bio != NULL && PEM_write_bio_PrivateKey(bio, key->pkey, NULL, NULL, 0, NULL, NULL) == 1) {
     length = BIO_read(bio, text, sizeof text);
@@ -92,6 +94,7 @@ static int key_pem(lua_State *L) {
   BIO_free(bio);
   if (length <= 0) return luaL_error(L, "OpenSSL does not write this key");
   lua_pushlstring(L, text, (size_t)length);
+  OPENSSL_cleanse(text, sizeof text);
   return 1;
 }
 
