@@ -26,7 +26,7 @@ static inline size_t varint_size(const uint8_t *at, const uint8_t *end, size_t m
 
 /* Reads one field; NULL, or the reason why there is none. protobuf-c's rules: tag and length have at most five bytes, a
  * one-byte tag is no zero field number, a length fits an int. */
-static inline const char *read_field(const uint8_t **at, const uint8_t *end, WireField *field) {
+static const char *read_any_field(const uint8_t **at, const uint8_t *end, WireField *field) {
   const uint8_t *p = *at;
   uint32_t first = *p;
   if ((first & 0xF8) == 0) return bad_tag;
@@ -66,6 +66,19 @@ static inline const char *read_field(const uint8_t **at, const uint8_t *end, Wir
   field->data = p;
   field->len = len;
   *at = p + len;
+  return NULL;
+}
+
+/* The same; what nearly every field is goes quickly: bytes with a tag and a length of one byte each. */
+static inline const char *read_field(const uint8_t **at, const uint8_t *end, WireField *field) {
+  const uint8_t *p = *at;
+  if (end - p < 2 || ((p[0] | p[1]) & 0x80) != 0 || (p[0] & 7) != WIRE_BYTES || p[0] < 8 || end - p - 2 < p[1])
+    return read_any_field(at, end, field);
+  field->number = p[0] >> 3;
+  field->wire_type = WIRE_BYTES;
+  field->data = p + 2;
+  field->len = p[1];
+  *at = p + 2 + p[1];
   return NULL;
 }
 
