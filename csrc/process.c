@@ -20,6 +20,8 @@
 
 extern char **environ;
 
+enum { UNKNOWN_CODE = -1 }; /* the exit code of a child that something else has waited for */
+
 typedef struct Process {
   Op op;
   pid_t pid;         /* 0 once it was waited for */
@@ -205,14 +207,24 @@ static bool wait_for_end(Process *process, int milliseconds) {
     left = milliseconds - (int)((now.tv_sec - begin.tv_sec) * 1000 + (now.tv_nsec - begin.tv_nsec) / 1000000);
     if (left < 0) left = 0;
   }
-  if (waitpid(process->pid, &status, WNOHANG) != process->pid) return false;
+  pid_t waited = waitpid(process->pid, &status, WNOHANG);
+  if (waited == 0 || (waited < 0 && errno != ECHILD)) return false;
   process->pid = 0;
+  if (waited < 0) { /* something else has waited for it, or SIGCHLD is ignored here */
+    process->exit_code = UNKNOWN_CODE;
+    return true;
+  }
   process->exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   process->end_signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
   return true;
 }
 
-/* process:take() -> false while it runs | exit code (128 + n after signal n), n or nil */
+/* By the descriptor: the number may be another process's by now, when something else has waited for this one. */
+static bool send_signal(const Process *process, int number) {
+  return process->pid != 0 && syscall(SYS_pidfd_send_signal, process->pidfd, number, NULL, 0) == 0;
+}
+
+/* process:take() -> false while it runs | exit code (128 + n after signal n, -1 where it is not known), n or nil */
 static int process_take(lua_State *L) {
   Process *process = check_process(L);
   if (!wait_for_end(process, 0)) {
@@ -269,8 +281,7 @@ static int process_finish(lua_State *L) {
 /* process:kill([signal = 15]) -> whether there was a process to kill */
 static int process_kill_it(lua_State *L) {
   Process *process = check_process(L);
-  int number = (int)luaL_optinteger(L, 2, SIGTERM);
-  lua_pushboolean(L, process->pid != 0 && kill(process->pid, number) == 0);
+  lua_pushboolean(L, send_signal(process, (int)luaL_optinteger(L, 2, SIGTERM)));
   return 1;
 }
 
@@ -281,9 +292,9 @@ static int close_process(lua_State *L) {
   close_descriptor(&process->input);
   if (process->pidfd >= 0) loop_unwatch(process->op.loop, process->pidfd);
   if (!wait_for_end(process, process->grace_ms)) {
-    kill(process->pid, SIGTERM);
+    send_signal(process, SIGTERM);
     if (!wait_for_end(process, process->grace_ms)) {
-      kill(process->pid, SIGKILL);
+      send_signal(process, SIGKILL);
       while (!wait_for_end(process, process->grace_ms)) continue;
     }
   }

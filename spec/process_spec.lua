@@ -1,4 +1,5 @@
 local core = require("wgtwo.core")
+local fork = require("fork")
 local live = require("spec.support.live")
 local pair = require("spec.support.pair")
 
@@ -46,6 +47,17 @@ describe("a child process", function()
     assert.is_false(process:kill(15))
     assert.is_nil(process:pid())
     assert.equal(128 + 15, (process:take()))
+  end)
+
+  it("whose end something else has seen has ended too: closing it does not wait for ever", function()
+    local process <close> = core.spawn({ argv = { "true" } })
+    fork.wait(process:pid())
+    assert.equal(-1, (pair.take(process)))
+    assert.is_nil(process:pid())
+    assert.is_false(process:kill(15))
+    local dropped = core.spawn({ argv = { "true" } })
+    fork.wait(dropped:pid())
+    dropped:close()
   end)
 
   it("gets arguments as they are", function()
