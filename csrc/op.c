@@ -8,6 +8,12 @@
 /* Registry: light userdata of an Op -> its userdata, weak. It is how a ready operation finds what Lua knows it by. */
 static const char shown_key = 0;
 
+/* What a userdata holds. Its kind tells it from other userdata, quicker than a look at metatables. */
+typedef struct Shown {
+  Op *op; /* NULL: closed */
+  const OpKind *kind;
+} Shown;
+
 static OpKind *kinds; /* all registered kinds, of all Lua states; guarded by kinds_lock */
 static pthread_mutex_t kinds_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -53,12 +59,12 @@ static OpKind *first_kind(void) {
 }
 
 static int kind_tostring(lua_State *L) {
-  Op **box = lua_touserdata(L, 1);
+  const Shown *shown = lua_touserdata(L, 1);
   const char *name = lua_tostring(L, lua_upvalueindex(1));
-  if (box != NULL && *box == NULL) {
+  if (shown != NULL && shown->op == NULL) {
     lua_pushfstring(L, "%s (closed)", name);
   } else {
-    lua_pushfstring(L, "%s: %p", name, box == NULL ? NULL : (void *)*box);
+    lua_pushfstring(L, "%s: %p", name, shown == NULL ? NULL : (void *)shown->op);
   }
   return 1;
 }
@@ -85,10 +91,11 @@ void op_kind_register(lua_State *L, OpKind *kind, const luaL_Reg *methods, lua_C
 }
 
 Op **op_new_userdata(lua_State *L, OpKind *kind) {
-  Op **box = lua_newuserdatauv(L, sizeof *box, 1);
-  *box = NULL;
+  Shown *shown = lua_newuserdatauv(L, sizeof *shown, 1);
+  shown->op = NULL;
+  shown->kind = kind;
   luaL_setmetatable(L, kind->name);
-  return box;
+  return &shown->op;
 }
 
 /* Pushes the weak table of shown operations. */
@@ -121,10 +128,16 @@ bool op_push_shown(lua_State *L, Op *op) {
   return false;
 }
 
+static Shown *check_shown(lua_State *L, int arg, const OpKind *kind) {
+  Shown *shown = lua_rawlen(L, arg) == sizeof *shown ? lua_touserdata(L, arg) : NULL;
+  if (shown == NULL || shown->kind != kind) luaL_typeerror(L, arg, kind->name);
+  return shown;
+}
+
 Op *op_check_open(lua_State *L, int arg, OpKind *kind) {
-  Op **box = luaL_checkudata(L, arg, kind->name);
-  if (*box != NULL && loop_is_foreign((*box)->loop)) loop_get(L); /* raises */
-  return *box;
+  Op *op = check_shown(L, arg, kind)->op;
+  if (op != NULL && loop_is_foreign(op->loop)) loop_get(L); /* raises */
+  return op;
 }
 
 Op *op_check(lua_State *L, int arg, OpKind *kind) {
@@ -134,9 +147,9 @@ Op *op_check(lua_State *L, int arg, OpKind *kind) {
 }
 
 Op *op_disown(lua_State *L, int arg, OpKind *kind) {
-  Op **box = luaL_checkudata(L, arg, kind->name);
-  Op *op = *box;
-  *box = NULL;
+  Shown *shown = check_shown(L, arg, kind);
+  Op *op = shown->op;
+  shown->op = NULL;
   return op == NULL || loop_is_foreign(op->loop) ? NULL : op;
 }
 
