@@ -11,7 +11,7 @@ VERSION := 0.1.0
 
 DEPS := gcc make pkg-config libc6-dev lua5.4 liblua5.4-dev libgrpc-dev libprotobuf-c-dev protobuf-c-compiler \
   protobuf-compiler libprotobuf-dev libcurl4-openssl-dev libjansson-dev libmicrohttpd-dev libssl-dev ca-certificates
-DEPS_TEST := $(DEPS) git luarocks lua-busted lua-luv lua-cqueues openssl
+DEPS_TEST := $(DEPS) git luarocks lua-busted lua-luv lua-cqueues lua-dbi-sqlite3 openssl
 DEPS_BENCH := $(DEPS) openssl libnghttp2-dev
 DEPS_INTEROP := $(DEPS) curl jq
 DEPS_LINT := $(DEPS_TEST) libnghttp2-dev clang clang-format lua-check cppcheck libclang-rt-14-dev valgrind

@@ -21,7 +21,8 @@ clock.EPOCH = 1767225600
 -- @tparam boolean virtual
 -- @treturn table
 function clock.new(virtual)
-  return setmetatable({ virtual = virtual, time = virtual and clock.EPOCH or nil, heap = timers.new() }, Clock)
+  return setmetatable({ virtual = virtual, time = virtual and clock.EPOCH or nil, heap = timers.new(), fired = 0 },
+    Clock)
 end
 
 --- The time now.
@@ -58,6 +59,7 @@ function Clock:cancel(timer)
 end
 
 local function fire(self, timer)
+  self.fired = self.fired + 1
   timers.remove(self.heap, timer)
   timer.f(timer)
 end

@@ -28,7 +28,8 @@ end
 -- @tparam table clock
 -- @treturn table
 function reactor.new(clock)
-  local self = setmetatable({ clock = clock, handlers = {}, turn_ends = {}, stopped = false }, Reactor)
+  local self = setmetatable({ clock = clock, handlers = {}, turn_ends = {}, stopped = false, handled = 0, wake = nil },
+    Reactor)
   self.complaint = complain(self)
   return self
 end
@@ -50,10 +51,25 @@ function Reactor:at_turn_end(f)
   self.turn_ends[#self.turn_ends + 1] = f
 end
 
+--- Takes a turn at some moment, even if nothing happens until then.
+-- @tparam number moment in real time, on the clock of `core.now`
+function Reactor:wake_at(moment)
+  self.wake = math.min(moment, self.wake or moment)
+end
+
+--- How long to wait for news at most.
+local function patience(self)
+  local timeout, wake = self.clock:timeout(), self.wake
+  if not wake then return timeout end
+  self.wake = nil
+  return math.min(math.max(0, wake - core.now()), timeout or math.huge)
+end
+
 --- Handles what is ready, waiting for it first.
 function Reactor:turn(list)
   local complaint = self.complaint
-  local count = core.poll(self.clock:timeout(), list)
+  local count = core.poll(patience(self), list)
+  self.handled = self.handled + count
   local handlers = self.handlers
   for i = 1, count do
     local op = list[i]

@@ -31,6 +31,7 @@ local reactor = require "wgtwo.sandbox.reactor"
 local reflection = require "wgtwo.sandbox.reflection"
 local schema = require "wgtwo.schema"
 local sms = require "wgtwo.sandbox.sms"
+local state = require "wgtwo.sandbox.state"
 local status = require "wgtwo.sandbox.status"
 local subscriptions = require "wgtwo.sandbox.subscriptions"
 local tokens = require "wgtwo.sandbox.tokens"
@@ -205,6 +206,10 @@ function server.new(settings)
   begin(self)
   register_services(self)
   age.start(self)
+  if settings.state then
+    self.state, problem = state.open(self, settings.state)
+    if not self.state then return nil, problem end
+  end
   self.grpc:start()
   return self
 end
@@ -222,6 +227,7 @@ end
 --- Lets go of everything.
 function Server:close()
   self.calls:end_all(status.new("UNAVAILABLE", "the sandbox is closing"))
+  if self.state then self.state:close() end
   local grpc, deadline = self.grpc, core.now() + CLOSE_TIMEOUT
   grpc:shutdown()
   while not grpc:stopped() and core.now() < deadline do core.poll(deadline - core.now(), {}) end

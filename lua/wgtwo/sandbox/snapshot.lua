@@ -76,18 +76,27 @@ function snapshot.randoms(sandbox)
     faults = text(sandbox.faults.random) }
 end
 
+--- Takes a snapshot of all but the events.
+-- @tparam table sandbox the server
+-- @treturn table
+function snapshot.without_events(sandbox)
+  local now, subs = sandbox.clock:now(), {}
+  for _, sub in ipairs(sandbox.subscriptions:list()) do subs[#subs + 1] = snapshot.subscription(sub, now) end
+  return { version = snapshot.VERSION, time = now, virtual = sandbox.clock.virtual, last = sandbox.log.last,
+    subscriptions = core.json_array(subs), serial = sandbox.subscriptions.serial,
+    tokens = snapshot.tokens(sandbox.tokens), pools = sandbox.pools, random = snapshot.randoms(sandbox),
+    faults = core.json_array(sandbox.faults:describe()) }
+end
+
 --- Takes a snapshot.
 -- @tparam table sandbox the server
 -- @treturn table
 function snapshot.take(sandbox)
-  local log, now = sandbox.log, sandbox.clock:now()
-  local events, subs = {}, {}
+  local log, events = sandbox.log, {}
   for id = log.first, log.last do events[#events + 1] = snapshot.event(log:get(id)) end
-  for _, sub in ipairs(sandbox.subscriptions:list()) do subs[#subs + 1] = snapshot.subscription(sub, now) end
-  return { version = snapshot.VERSION, time = now, virtual = sandbox.clock.virtual, last = log.last,
-    events = core.json_array(events), subscriptions = core.json_array(subs), serial = sandbox.subscriptions.serial,
-    tokens = snapshot.tokens(sandbox.tokens), pools = sandbox.pools, random = snapshot.randoms(sandbox),
-    faults = core.json_array(sandbox.faults:describe()) }
+  local taken = snapshot.without_events(sandbox)
+  taken.events = core.json_array(events)
+  return taken
 end
 
 -- Putting back --------------------------------------------------------------------------------------------------------

@@ -1,0 +1,149 @@
+--- The state file: everything that a snapshot has, over a restart of the sandbox, in an SQLite database.
+--
+-- One row an event, and one with all the rest. What has changed is written at the end of a turn of the loop, but not
+-- more often than five times a second: a sandbox that is killed has lost a fifth of a second at most. One that ends has
+-- written everything. The journal is not in it.
+--
+-- SQLite comes through LuaDBI (Debian's lua-dbi-sqlite3), which nothing else needs, so it is loaded here only.
+--
+-- @module wgtwo.sandbox.state
+
+local core = require "wgtwo.core"
+local snapshot = require "wgtwo.sandbox.snapshot"
+
+local State = {}
+State.__index = State
+
+local state = {}
+
+local INTERVAL <const> = 0.2 -- seconds of real time between two writes
+local TABLES <const> = {
+  "create table if not exists event (id integer primary key, value text not null)",
+  "create table if not exists state (name text primary key, value text not null)",
+}
+
+local function run(self, sql, ...)
+  local statement, problem = self.connection:prepare(sql)
+  if not statement then error(problem, 0) end
+  local ok
+  ok, problem = statement:execute(...)
+  if not ok then error(problem, 0) end
+  return statement
+end
+
+local function change(self, sql, ...)
+  run(self, sql, ...):close()
+end
+
+local function values(self, sql)
+  local list, statement = {}, run(self, sql)
+  for row in statement:rows() do list[#list + 1] = row[1] end
+  statement:close()
+  return list
+end
+
+-- Reading -------------------------------------------------------------------------------------------------------------
+
+--- What was written before, as a snapshot; nil from a new file.
+local function read(self)
+  for _, sql in ipairs(TABLES) do change(self, sql) end
+  self.connection:commit()
+  local rest = values(self, "select value from state where name = 'snapshot'")[1]
+  if not rest then return nil end
+  local taken = assert(core.json_decode(rest))
+  taken.events = {}
+  for i, text in ipairs(values(self, "select value from event order by id")) do
+    taken.events[i] = assert(core.json_decode(text))
+  end
+  return taken
+end
+
+-- Writing -------------------------------------------------------------------------------------------------------------
+
+local function write_events(self)
+  local log = self.sandbox.log
+  local oldest = log:oldest()
+  if log ~= self.log then -- a reset, or a snapshot that was put back
+    change(self, "delete from event")
+    self.log, self.written = log, 0
+  end
+  change(self, "delete from event where id < ?", oldest)
+  if self.written >= log.last then return end
+  local insert = assert(self.connection:prepare("insert or replace into event values (?, ?)"))
+  for id = math.max(oldest, self.written + 1), log.last do
+    assert(insert:execute(id, core.json_encode(snapshot.event(log:get(id)))))
+  end
+  insert:close()
+  self.written = log.last
+end
+
+local function write(self)
+  write_events(self)
+  change(self, "insert or replace into state values ('snapshot', ?)",
+    core.json_encode(snapshot.without_events(self.sandbox)))
+  self.connection:commit()
+end
+
+--- How much has happened so far: what is the same since the last write needs no other.
+local function happened(self)
+  return self.sandbox.reactor.handled + self.sandbox.clock.fired
+end
+
+--- Writes what has changed.
+function State:save()
+  local now, seen = core.now(), happened(self)
+  if seen == self.seen then return end
+  self.saved_at, self.seen = now, seen
+  local ok, problem = pcall(write, self)
+  if ok then return end
+  self.connection:rollback()
+  self.written = 0 -- all events again, the next time
+  io.stderr:write(("wgtwo sandbox: cannot write %s: %s\n"):format(self.path, tostring(problem)))
+end
+
+local function at_turn_end(self)
+  if happened(self) == self.seen then return end
+  local due = self.saved_at + INTERVAL
+  if core.now() >= due then
+    self:save()
+  else
+    self.sandbox.reactor:wake_at(due)
+  end
+end
+
+--- Writes the last changes and closes the file.
+function State:close()
+  self:save()
+  self.connection:close()
+end
+
+--- Opens the state file, and puts back what is in it.
+-- @tparam table sandbox the server, at its beginning
+-- @tparam string path
+-- @treturn ?table
+-- @treturn ?string why not
+function state.open(sandbox, path)
+  local found, dbi = pcall(require, "DBI")
+  if not found then return nil, "state needs SQLite for Lua: install lua-dbi-sqlite3 (LuaRocks: luadbi-sqlite3)" end
+  local connection, problem = dbi.Connect("SQLite3", path)
+  if not connection then return nil, ("cannot open the state file %s: %s"):format(path, tostring(problem)) end
+  local self = setmetatable({ sandbox = sandbox, path = path, connection = connection, written = 0, seen = -1,
+    saved_at = -math.huge }, State)
+  local ok, taken = pcall(read, self)
+  if not ok then
+    connection:close()
+    return nil, ("%s is no state file of a sandbox: %s"):format(path, tostring(taken))
+  end
+  if taken then
+    ok, problem = snapshot.restore(sandbox, taken)
+    if not ok then
+      connection:close()
+      return nil, ("%s: %s"):format(path, problem)
+    end
+    self.log, self.written = sandbox.log, sandbox.log.last
+  end
+  sandbox.reactor:at_turn_end(function() at_turn_end(self) end)
+  return self
+end
+
+return state

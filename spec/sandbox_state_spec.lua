@@ -1,0 +1,112 @@
+-- The state file: what is kept over a restart of the sandbox.
+
+local core = require "wgtwo.core"
+local process = require("spec.support.process")
+local wgtwo = require "wgtwo"
+
+describe("a sandbox with a state file", function()
+  local path
+
+  before_each(function()
+    path = os.tmpname()
+    os.remove(path)
+  end)
+
+  after_each(function() os.remove(path) end)
+
+  local function start(more)
+    local settings = { state = path, clock = "virtual" }
+    for name, value in pairs(more or {}) do settings[name] = value end
+    return assert(wgtwo.sandbox.start(settings))
+  end
+
+  local function subscribe(client)
+    return client:events{ types = { "SMS_EVENT" }, queue = "q", start = "oldest" }
+  end
+
+  it("keeps events, positions, pools, faults and the time", function()
+    do
+      local sandbox <close> = start()
+      for i = 1, 3 do sandbox:publish{ type = "SMS_EVENT", number = "+479999000" .. i } end
+      sandbox:publish{ type = "handset_change", number = "+4799990001" }
+      sandbox:numbers({ "+4791234567" })
+      sandbox:fault{ method = "SendTextToSubscriber", code = "UNAVAILABLE", count = 2 }
+      local client <close> = assert(wgtwo.connect(sandbox:client()))
+      local events <close> = subscribe(client)
+      assert.is_true(events:next(5):ack{ wait = true })
+      sandbox:advance(60)
+    end
+    local sandbox <close> = start()
+    assert.equal(1767225660, sandbox:time())
+    assert.equal(4, #sandbox:events())
+    assert.equal("handset_change", sandbox:events()[4].type)
+    assert.equal("UNAVAILABLE", sandbox:faults()[1].code)
+    assert.equal(5, sandbox:publish{ type = "SMS_EVENT" })
+    assert.equal("+4791234567", sandbox:events()[5].number)
+    local client <close> = assert(wgtwo.connect(sandbox:client()))
+    local events <close> = subscribe(client)
+    local numbers = {}
+    for i = 1, 3 do
+      local event = assert(events:next(5))
+      numbers[i] = event.sequence
+      assert(event:ack{ wait = true })
+    end
+    table.sort(numbers)
+    assert.same({ 2, 3, 5 }, numbers)
+  end)
+
+  it("keeps tokens", function()
+    local token
+    do
+      local sandbox <close> = start{ strict = true }
+      token = assert(sandbox:client().auth:token({ "subscription.consent:read" })).access_token
+    end
+    local sandbox <close> = start{ strict = true }
+    local options = sandbox:client(false)
+    options.auth = wgtwo.oauth.static(token)
+    local client <close> = assert(wgtwo.connect(options))
+    assert(client:call("GetConsentsForSubscription", { phone_number = { e164 = "+4799990001" } }))
+  end)
+
+  it("has what happened until a fifth of a second before it is killed", function()
+    do
+      local sandbox <close> = start()
+      sandbox:publish{ type = "SMS_EVENT" }
+      local deadline = core.now() + 10 -- the file has it when another reader sees it
+      repeat
+        local seen = process.shell(([[lua5.4 -e 'local c = require("DBI").Connect("SQLite3", %q)
+          local s = c and c:prepare("select count(*) from event")
+          if s and s:execute() then for row in s:rows() do print(row[1]) end end']]):format(path))
+      until seen.output == "1\n" or core.now() > deadline
+      sandbox.process:kill(9)
+    end
+    local sandbox <close> = start()
+    assert.equal(1, #sandbox:events())
+  end)
+
+  it("forgets what a reset forgets", function()
+    do
+      local sandbox <close> = start()
+      sandbox:publish{ type = "SMS_EVENT" }
+      sandbox:publish{ type = "SMS_EVENT" }
+      sandbox:reset()
+      sandbox:publish{ type = "VOICE_EVENT" }
+    end
+    local sandbox <close> = start()
+    assert.equal(1, #sandbox:events())
+    assert.equal("VOICE_EVENT", sandbox:events()[1].type)
+  end)
+
+  it("says why a file cannot be used", function()
+    local file <close> = assert(io.open(path, "w"))
+    file:write(("this is no database\n"):rep(100))
+    file:flush()
+    local command = ([[lua5.4 -e 'require("wgtwo.sandbox").main()' -- --state %s]])
+    local result = process.shell(command:format(path))
+    assert.equal(2, result.code)
+    assert.matches(path .. " is no state file of a sandbox", result.errors, 1, true)
+    result = process.shell(command:format("/nonexistent/file"))
+    assert.equal(2, result.code)
+    assert.matches("cannot open the state file /nonexistent/file", result.errors, 1, true)
+  end)
+end)
