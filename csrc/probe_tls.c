@@ -41,9 +41,8 @@ static void describe_names(X509 *cert, char *text, size_t size) {
     int length = bytes == NULL ? 0 : ASN1_STRING_length(value);
     if (type == GEN_DNS) {
       snprintf(one, sizeof one, "\"%.*s\"", length, (const char *)bytes);
-    } else if (type == GEN_IPADD &&
-               inet_ntop(length == 4 ? AF_INET : AF_INET6, bytes, address, sizeof address) != NULL &&
-               (length == 4 || length == 16)) {
+    } else if (type == GEN_IPADD && (length == 4 || length == 16) && /* the server chooses what it says */
+               inet_ntop(length == 4 ? AF_INET : AF_INET6, bytes, address, sizeof address) != NULL) {
       snprintf(one, sizeof one, "%s", address);
     }
     if (one[0] == '\0') continue;

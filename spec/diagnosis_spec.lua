@@ -10,6 +10,28 @@ local wgtwo = require("wgtwo")
 local METHOD = "wgtwo.consents.v0.ConsentService/GetConsentsForSubscription"
 local HOUR = 3600
 
+-- A certificate such as OpenSSL makes of nothing but DER: for an "IP address" of one byte, signed by itself.
+local SHORT_ADDRESS = {
+  cert = [[
+-----BEGIN CERTIFICATE-----
+MIIBNzCB3qADAgECAgEBMAoGCCqGSM49BAMCMAwxCjAIBgNVBAMMAXQwIBcNMjAw
+MTAxMDAwMDAwWhgPMjEyMDAxMDEwMDAwMDBaMAwxCjAIBgNVBAMMAXQwWTATBgcq
+hkjOPQIBBggqhkjOPQMBBwNCAARzBsuetLcMD8pXBrRUG9r9YMRdKvpMCxoQvZzG
+Jfzon0k4pWkPBwMcygaFStLrEv0zsUj6yHhTzurZGxdpmIgaoy8wLTAMBgNVHREE
+BTADhwF/MB0GA1UdDgQWBBQ6oec4QnxhbMWJO5CtrIy+CDJzNDAKBggqhkjOPQQD
+AgNIADBFAiAspZ6vj53CpxDaSNLQCrafBVLseT5hKFrZCJ79T0VohgIhAKQ+HFcp
+Pvz6ybVUKeHn6/oppq9AKtRhATW7gNqAQuOd
+-----END CERTIFICATE-----
+]],
+  key = [[
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgsF68HhtiWqDsJoWN
+2vpo7BEI8cEz2emGDmYBh/x4BIWhRANCAARzBsuetLcMD8pXBrRUG9r9YMRdKvpM
+CxoQvZzGJfzon0k4pWkPBwMcygaFStLrEv0zsUj6yHhTzurZGxdpmIga
+-----END PRIVATE KEY-----
+]],
+}
+
 describe("diagnosis", function()
   local authority = httpd.certificate({ is_ca = true, subject = "test authority" })
   local stranger = httpd.certificate({ is_ca = true, subject = "strange authority" })
@@ -220,6 +242,12 @@ describe("diagnosis", function()
       assert.equal("timeout", probe({ port = silent.port, timeout = 0.1 }).reason)
       assert.equal("timeout", probe({ port = silent.port, timeout = 0.1, plaintext = true }).reason)
       assert.equal("other", probe({ port = tls, roots = "nonsense" }).reason)
+    end)
+
+    it("reads no further than a certificate's address is long", function()
+      local server = keep(assert(httpd.listen(SHORT_ADDRESS))) -- gRPC 1.51 ends the process when it gets to see it
+      local found = probe({ port = server:port(), roots = SHORT_ADDRESS.cert, server_name = "other.example" })
+      assert.same({ reason = "wrong_name", text = 'the certificate is for no name, not "other.example"' }, found)
     end)
 
     it("tells a web server from an API", function()
