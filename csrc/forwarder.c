@@ -170,8 +170,9 @@ static int milliseconds_until(double next, double time) {
 static void *forward(void *arg) {
   Forwarder *forwarder = arg;
   struct epoll_event events[EVENTS];
-  double next = INFINITY;
   while (obey(forwarder)) {
+    double next = step_links(forwarder, now());
+    accept_clients(forwarder); /* epoll has news of each at once */
     int n = epoll_wait(forwarder->wire.epoll_fd, events, EVENTS, milliseconds_until(next, now()));
     for (int i = 0; i < n; i++) {
       End *end = events[i].data.ptr;
@@ -179,8 +180,6 @@ static void *forward(void *arg) {
       link_touch(end->link);
       if (events[i].events & EPOLLERR) link_fail(end->link, end, &forwarder->wire);
     }
-    next = step_links(forwarder, now());
-    accept_clients(forwarder); /* epoll has news of each at once */
   }
   return NULL;
 }
