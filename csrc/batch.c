@@ -4,6 +4,7 @@
 #include <grpc/slice.h>
 #include <grpc/support/alloc.h>
 #include <grpc/support/time.h>
+#include <stdio.h>
 #include <string.h>
 
 void outcome_init(Outcome *outcome) {
@@ -62,6 +63,12 @@ void batch_receive_status(Batch *batch, Outcome *outcome) {
 
 bool batch_start(Batch *batch, grpc_call *call, void *tag) {
   return grpc_call_start_batch(call, batch->ops, batch->count, tag, NULL) == GRPC_CALL_OK;
+}
+
+void copy_peer(grpc_call *call, char peer[PEER_SIZE]) {
+  char *text = grpc_call_get_peer(call);
+  snprintf(peer, PEER_SIZE, "%s", text);
+  gpr_free(text);
 }
 
 grpc_byte_buffer *byte_buffer_new(const void *bytes, size_t length) {

@@ -36,6 +36,11 @@ void batch_receive_status(Batch *batch, Outcome *outcome);
 /* False: gRPC refused the batch, and the tag will not come back. */
 bool batch_start(Batch *batch, grpc_call *call, void *tag);
 
+/* The other side's address, "ipv4:127.0.0.1:4711", as far as it fits: copied, so that no Lua error can come between
+ * gRPC's text and its end. */
+enum { PEER_SIZE = 256 };
+void copy_peer(grpc_call *call, char peer[PEER_SIZE]);
+
 /* A buffer with a copy of bytes; the caller owns it. */
 grpc_byte_buffer *byte_buffer_new(const void *bytes, size_t length);
 /* The deadline timeout seconds from now; negative, not a number or more than decades: none. */

@@ -2,7 +2,6 @@
 
 #include <grpc/byte_buffer.h>
 #include <grpc/slice.h>
-#include <grpc/support/alloc.h>
 #include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
@@ -394,9 +393,9 @@ static int call_status(lua_State *L) {
     lua_pushstring(L, call->outcome.error_string);
     lua_setfield(L, -2, "error");
   }
-  char *peer = grpc_call_get_peer(call->grpc);
+  char peer[PEER_SIZE];
+  copy_peer(call->grpc, peer);
   lua_pushstring(L, peer);
-  gpr_free(peer);
   lua_setfield(L, -2, "peer");
   if (call->tracked) {
     lua_pushboolean(L, atomic_load(&call->opened));

@@ -2,7 +2,6 @@
 
 #include <grpc/byte_buffer.h>
 #include <grpc/slice.h>
-#include <grpc/support/alloc.h>
 #include <grpc/support/time.h>
 #include <lauxlib.h>
 #include <stddef.h>
@@ -315,19 +314,15 @@ static int call_metadata(lua_State *L) {
 /* call:peer() -> "ipv4:127.0.0.1:4711", or nil when the call is over */
 static int call_peer(lua_State *L) {
   ServerCall *call = check_call(L);
-  luaL_Buffer text;
-  char *space = luaL_buffinitsize(L, &text, 256);
-  space[0] = '\0';
+  char peer[PEER_SIZE] = "";
   pthread_mutex_lock(&call->lock);
-  if (call->grpc != NULL) {
-    char *peer = grpc_call_get_peer(call->grpc);
-    strncat(space, peer, 255);
-    gpr_free(peer);
-  }
+  if (call->grpc != NULL) copy_peer(call->grpc, peer);
   pthread_mutex_unlock(&call->lock);
-  size_t length = strlen(space);
-  luaL_pushresultsize(&text, length);
-  if (length == 0) lua_pushnil(L);
+  if (peer[0] != '\0') {
+    lua_pushstring(L, peer);
+  } else {
+    lua_pushnil(L);
+  }
   return 1;
 }
 
