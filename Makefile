@@ -264,7 +264,7 @@ sanitize: deps-lint ## AddressSanitizer with leak detection and UBSan, aggressiv
 comma := ,
 MEMORY := address$(comma)undefined
 ASAN_FLAGS := detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1:intercept_tls_get_addr=0
-TSAN_FLAGS := ignore_noninstrumented_modules=1:second_deadlock_stack=1
+TSAN_FLAGS := ignore_noninstrumented_modules=1:second_deadlock_stack=1:atexit_sleep_ms=50
 sanitized_suite = @rm -rf $(BUILD)/$(1)/reports && mkdir -p $(BUILD)/$(1)/reports; $(3) WGTWO_TEST_SANITIZER=$(1) \
   WGTWO_TEST_REPORTS=$(BUILD_PATH)/$(1)/reports $(MAKE) --no-print-directory BUILD=$(BUILD)/$(1) SANITIZE=$(2) \
   LUA=$(BUILD_PATH)/$(1)/lua5.4 SPEC="$(4)" suite

@@ -2,8 +2,8 @@
 
 local process = {}
 
--- The interpreter that runs the tests.
-local function interpreter()
+--- The interpreter that runs the tests: under a sanitizer that is not lua5.4.
+function process.interpreter()
   local index = 0
   while arg and arg[index - 1] do index = index - 1 end
   return index < 0 and arg[index] or os.getenv("LUA") or "lua5.4"
@@ -42,7 +42,7 @@ end
 
 -- The command line of a Lua child; aggressive collection goes on in it.
 local function lua_command(script, options)
-  local words = { quote(interpreter()) }
+  local words = { quote(process.interpreter()) }
   if os.getenv("WGTWO_TEST_GC") then words[#words + 1] = [[-e 'collectgarbage("incremental", 1, 1000, 1)']] end
   words[#words + 1] = quote(script)
   for _, word in ipairs(options.args or {}) do words[#words + 1] = quote(word) end
