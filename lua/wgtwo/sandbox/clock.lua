@@ -64,12 +64,18 @@ local function fire(self, timer)
   timer.f(timer)
 end
 
+--- Ends `run_due` after this timer, where the clock is real: the rest is done in the next turn.
+function Clock:yield()
+  self.yielding = not self.virtual
+end
+
 --- Does what is due now.
 function Clock:run_due()
   local heap = self.heap
   if not heap[1] then return end
   local now = self:now()
-  while heap[1] and heap[1].at <= now do fire(self, heap[1]) end
+  self.yielding = false
+  while heap[1] and heap[1].at <= now and not self.yielding do fire(self, heap[1]) end
 end
 
 --- How long the reactor may sleep.
