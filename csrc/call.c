@@ -162,9 +162,10 @@ static void on_writing(Tag *tag, bool ok) {
 /* Starting */
 
 static bool start_unary(Call *call, grpc_byte_buffer *request, bool wait_for_ready) {
-  Batch sending, rest, *receiving = call->tracked ? &rest : &sending;
+  Batch sending, rest;
   batch_init(&sending);
   batch_init(&rest);
+  Batch *receiving = call->tracked ? &rest : &sending;
   batch_send_headers(&sending, call->metadata, wait_for_ready);
   batch_send_message(&sending, request);
   batch_send_close(&sending);
