@@ -362,7 +362,7 @@ local process = {}
 ---@return string? reason
 function core.spawn(options) end
 
----@return integer|false exit_code false while it runs; 128 + n after signal n; -1: not known, something else has waited for it
+---@return integer|false exit_code false while it runs; 128 + n after signal n; -1: something else has waited for it
 ---@return integer? signal
 function process:take() end
 

@@ -2,7 +2,7 @@
 --
 --     local api <close> = require("spec.support.api").start()
 --     api:on("SmsService/SendTextToSubscriber", function(call)
---       call:reply{ message_id = "1", status = "SEND_STATUS_OK" }      -- and OK; call:fail(14, "gone") for another status
+--       call:reply{ message_id = "1", status = "SEND_STATUS_OK" }   -- and OK; call:fail(14, "gone") for others
 --     end)
 --
 -- A handler runs in a background task, so it may wait: for `call:request()`, for `call:cancelled()`, in wgtwo.sleep.
