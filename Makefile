@@ -305,7 +305,8 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := $(patsubst spec/fuzz/%.c,%,$(wildcard spec/fuzz/*.c))
 
 fuzz: deps-lint ## run every fuzz target for FUZZ_SECONDS (60)
-	$(build) BUILD=$(BUILD)/fuzz CC=$(CLANG) SANITIZE=fuzzer-no-link,address,undefined fuzz-targets $(API_SETS:$(BUILD)/%=$(BUILD)/fuzz/%)
+	$(build) BUILD=$(BUILD)/fuzz CC=$(CLANG) SANITIZE=fuzzer-no-link,address,undefined fuzz-targets \
+	  $(API_SETS:$(BUILD)/%=$(BUILD)/fuzz/%)
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/fuzz fuzz-run
 
 fuzz-run:
@@ -374,8 +375,8 @@ CPPCHECK_SUPPRESSED := legacyUninitvar missingIncludeSystem *:$(BUILD)/*
 
 lint-cppcheck: $(BUILD)/probes.h $(DESCRIPTOR).h
 	@mkdir -p $(BUILD)/cppcheck
-	$(call say,cppcheck) cppcheck --quiet --std=c11 --language=c --library=posix --enable=warning,performance,portability --inline-suppr \
-	  --error-exitcode=1 --cppcheck-build-dir=$(BUILD)/cppcheck $(addprefix --suppress=,$(CPPCHECK_SUPPRESSED)) \
+	$(call say,cppcheck) cppcheck --quiet --std=c11 --language=c --library=posix --enable=warning,performance,portability \
+	  --inline-suppr --error-exitcode=1 --cppcheck-build-dir=$(BUILD)/cppcheck $(addprefix --suppress=,$(CPPCHECK_SUPPRESSED)) \
 	  -D_GNU_SOURCE -I$(BUILD) -Icsrc $(filter %.c,$(C_FILES))
 
 lint-compilers: $(foreach compiler,gcc clang,$(patsubst %.c,$(BUILD)/lint/%.$(compiler),$(filter %.c,$(C_FILES))))
