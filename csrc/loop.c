@@ -199,6 +199,8 @@ static void *drive_queue(void *arg) {
   }
 }
 
+static unsigned grpc_ancestry; /* the process that gRPC's threads are of */
+
 /* gRPC writes failed handshakes to the standard error output, besides reporting them: not unless it was asked to.
  * gRPC's threads inherit the signal mask of the thread that calls grpc_init: all blocked, so that signals reach the Lua
  * thread. */
@@ -210,12 +212,23 @@ static void start_grpc(void) {
   grpc_init(); /* never shut down: its threads outlive the Lua state, and the module is never unloaded */
   if (quiet) unsetenv("GRPC_VERBOSITY");
   signals_restore(&before);
+  grpc_ancestry = ancestry;
+}
+
+/* Raises where this process was forked after gRPC had started: no Lua state of it can use gRPC, not even a new one. */
+static void check_not_forked(lua_State *L, bool since_use) {
+  if (!since_use) return;
+  luaL_error(L,
+             "wgtwo was used before this process was forked (pid %d is the child) and cannot be used in the child: "
+             "fork first, or start a new process",
+             (int)getpid());
 }
 
 grpc_completion_queue *loop_queue(lua_State *L, Loop *loop) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   if (loop->queue != NULL) return loop->queue;
   pthread_once(&once, start_grpc);
+  check_not_forked(L, grpc_ancestry != ancestry);
   loop->queue = grpc_completion_queue_create_for_next(NULL);
   int error = loop_start_thread(loop, &loop->io_thread, drive_queue, loop);
   if (error != 0) {
@@ -262,12 +275,7 @@ Loop *loop_get(lua_State *L) {
   lua_pop(L, 1);
   if (loop == NULL) luaL_error(L, "wgtwo is closed: this Lua state is ending");
   if (loop->ancestry == ancestry) return loop;
-  if (loop->used) {
-    luaL_error(L,
-               "wgtwo was used before this process was forked (pid %d is the child) and cannot be used in the child: "
-               "fork first, or start a new process",
-               (int)getpid());
-  }
+  check_not_forked(L, loop->used);
   move_in(L, loop);
   return loop;
 }

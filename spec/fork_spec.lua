@@ -100,6 +100,16 @@ describe("fork", function()
     end)
   end
 
+  it("after use: a new Lua state in the child gets the same error, instead of a channel that never connects", function()
+    local said, how, number = in_child(function(say)
+      say(select(2, fork.state([[require("wgtwo.core").channel{ target = "127.0.0.1:1", plaintext = true }]])))
+      say(tostring(fork.state([[assert(require("wgtwo.core").poll(0, {}) == 0)]])))
+    end, "leave")
+    assert.match("forked", said)
+    assert.match("\ntrue\n$", said)
+    assert.same({ "exit", 0 }, { how, number })
+  end)
+
   it("after use: a child of the child gets the same error", function()
     local said = in_child(function(say)
       local inner = in_child(function(tell) tell(select(2, pcall(core.poll, 0, {}))) end, "leave")

@@ -3,6 +3,8 @@
  */
 #include <errno.h>
 #include <lauxlib.h>
+#include <lualib.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -45,12 +47,31 @@ static int wait_process(lua_State *L) {
 /* leave(code): ends the process at once, without closing or flushing anything */
 static int leave_process(lua_State *L) { _exit((int)luaL_checkinteger(L, 1)); }
 
+/* state(code) -> true, or nil and the error: runs code in a Lua state of its own */
+static int run_in_new_state(lua_State *L) {
+  const char *code = luaL_checkstring(L, 1);
+  lua_State *fresh = luaL_newstate();
+  if (fresh == NULL) return luaL_error(L, "not enough memory");
+  luaL_openlibs(fresh);
+  bool failed = luaL_dostring(fresh, code) != LUA_OK;
+  if (failed) {
+    lua_pushnil(L);
+    lua_pushstring(L, lua_tostring(fresh, -1));
+  } else {
+    lua_pushboolean(L, 1);
+  }
+  lua_close(fresh);
+  return failed ? 2 : 1;
+}
+
 __attribute__((visibility("default"))) int luaopen_fork(lua_State *L);
 
 int luaopen_fork(lua_State *L) {
-  static const luaL_Reg functions[] = {
-    { "fork", fork_process }, { "wait", wait_process }, { "leave", leave_process }, { NULL, NULL }
-  };
+  static const luaL_Reg functions[] = { { "fork", fork_process },
+                                        { "wait", wait_process },
+                                        { "leave", leave_process },
+                                        { "state", run_in_new_state },
+                                        { NULL, NULL } };
   luaL_newlib(L, functions);
   return 1;
 }
