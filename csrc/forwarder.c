@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <lauxlib.h>
+#include <limits.h>
 #include <math.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -164,7 +165,7 @@ static bool obey(Forwarder *forwarder) {
 
 static int milliseconds_until(double next, double time) {
   if (next == INFINITY) return -1;
-  return next <= time ? 0 : (int)ceil((next - time) * 1000);
+  return next <= time ? 0 : (int)fmin(ceil((next - time) * 1000), INT_MAX);
 }
 
 static void *forward(void *arg) {
