@@ -38,8 +38,7 @@ void inbox_destroy(Inbox *inbox);
 typedef enum InboxState { INBOX_OPEN, INBOX_FULL, INBOX_NO_MEMORY } InboxState;
 
 /*
- * Adds a copy of message. INBOX_FULL: it is in, the stream is parked now, do not read on. I/O thread, or the Lua thread
- * while the stream is parked.
+ * Adds a copy of message. INBOX_FULL: it is in, the stream is parked now, do not read on. I/O thread.
  */
 InboxState inbox_put(Inbox *inbox, grpc_byte_buffer *message);
 
