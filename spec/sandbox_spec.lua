@@ -303,6 +303,13 @@ describe("sandbox", function()
       assert.equal(6, #sandbox:events())
     end)
 
+    it("a rate that the machine cannot do leaves events out, and the sandbox answers", function()
+      local real <close> = support.start{ generate = { rate = 1e5 }, history_events = 1000 }
+      local before = core.now()
+      for _ = 1, 5 do assert.is_table(real:streams()) end
+      assert.is_true(core.now() - before < 5)
+    end)
+
     it("two runs with one seed are equal, byte for byte; with another they differ", function()
       local function run(seed)
         local other <close> = support.start{ clock = "virtual", seed = seed, generate = { rate = 10 } }

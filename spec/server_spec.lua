@@ -37,6 +37,13 @@ describe("server", function()
     assert.equal("1", accepted:metadata("x-one"))
     assert.equal("2", accepted:metadata("x-two")) -- the first
     assert.is_nil(accepted:metadata("x-three"))
+    local packed, at, again = accepted:packed_metadata(), 1, {}
+    while at <= #packed do
+      local key, value
+      key, value, at = ("s4s4"):unpack(packed, at)
+      again[#again + 1] = { key, value }
+    end
+    assert.same(accepted:metadata(), again)
     assert.matches("^ipv4:127%.0%.0%.1:%d+$", accepted:peer())
     assert.is_true(accepted:deadline() > 5 and accepted:deadline() < 10)
     local _, without = connect("bidi")

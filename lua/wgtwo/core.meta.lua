@@ -439,6 +439,10 @@ function server_call:path() end
 ---@return wgtwo.metadata_list|string|nil
 function server_call:metadata(key) end
 
+---All keys and values, each as string.unpack's "s4" reads it.
+---@return string
+function server_call:packed_metadata() end
+
 ---@return string?
 function server_call:peer() end
 

@@ -69,7 +69,7 @@ end
 
 local function describe_event(event)
   local records = {}
-  for i, record in ipairs(event.records) do
+  for i, record in ipairs(event.records or {}) do
     local sub = record.subscription
     records[i] = { subscription = sub.name, subscription_id = sub.id, client = sub.client,
       deliveries = record.deliveries, acked = record.acked == true }

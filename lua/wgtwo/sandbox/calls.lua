@@ -40,7 +40,7 @@ function Calls:accept(call)
   local sandbox = self.sandbox
   local path = call:path()
   local route = self.routes[path]
-  local entry = sandbox.journal:open(route and route.method, path, call:metadata(), call:peer())
+  local entry = sandbox.journal:open(route and route.method, path, call:packed_metadata(), call:peer())
   if not route then
     return refuse(call, entry, status.new("UNIMPLEMENTED", "there is no method " .. path))
   end

@@ -84,7 +84,9 @@ function Exchange:release()
   calls.count = calls.count - 1
   calls.sandbox.reactor:forget(self.call)
   local clock = calls.sandbox.clock
-  for timer in pairs(self.timers or {}) do clock:cancel(timer) end
+  if self.timers then
+    for timer in pairs(self.timers) do clock:cancel(timer) end
+  end
   age.closed(calls.sandbox, self)
   if self.closing then self.closing() end
   self.call:close()
@@ -238,7 +240,8 @@ end
 -- @treturn table
 function exchange.new(calls, call, route, entry, principal, faulty)
   return setmetatable({ calls = calls, call = call, route = route, method = route.method, entry = entry,
-    client = principal.client, scopes = principal.scopes, faulty = faulty }, Exchange)
+    client = principal.client, scopes = principal.scopes, faulty = faulty, started = false, finished = false,
+    released = false, request_taken = false }, Exchange)
 end
 
 --- Starts to handle it.

@@ -25,12 +25,13 @@ end
 --- Opens the entry of a call.
 -- @tparam table method
 -- @tparam string path
--- @tparam table metadata a list of pairs
+-- @tparam string metadata as `packed_metadata` of the core gives it
 -- @tparam ?string peer
 -- @treturn table
 function Journal:open(method, path, metadata, peer)
   local entry = setmetatable({ at = self.clock:now(), method = method, path = path, metadata = metadata, peer = peer,
-    requests = {}, replies = {}, received_count = 0, sent_count = 0, limit = self.limits.journal_messages }, Entry)
+    received_count = 0, sent_count = 0, requests = nil, replies = nil, client = nil, status = nil, id = nil, fault = nil,
+    limit = self.limits.journal_messages }, Entry)
   local last = self.last + 1
   self.last, self.entries[last], entry.id = last, entry, last
   if last - self.first >= self.limits.journal then
@@ -44,7 +45,7 @@ end
 -- @tparam table fields `method` ("POST /oauth2/token"), `client`, `code` (the HTTP status), `request` (parameters
 --   without secrets), `fault`
 function Journal:note(fields)
-  local entry = self:open(nil, fields.method, {}, nil)
+  local entry = self:open(nil, fields.method, "", nil)
   entry.http = fields
   entry.client = fields.client
 end
@@ -58,14 +59,22 @@ end
 function Entry:received(message)
   local count = self.received_count + 1
   self.received_count = count
-  if count <= self.limit then self.requests[count] = message end
+  if count == 1 then
+    self.requests = { message }
+  elseif count <= self.limit then
+    self.requests[count] = message
+  end
 end
 
 --- A reply was sent.
 function Entry:sent(bytes)
   local count = self.sent_count + 1
   self.sent_count = count
-  if count <= self.limit then self.replies[count] = bytes end
+  if count == 1 then
+    self.replies = { bytes }
+  elseif count <= self.limit then
+    self.replies[count] = bytes
+  end
 end
 
 --- The call has ended.
@@ -73,13 +82,14 @@ function Entry:ended(status)
   self.status = self.status or status
 end
 
-local function shown_metadata(list)
-  local shown = {}
-  for i, pair in ipairs(list) do
-    local name, value = pair[1], pair[2]
+local function shown_metadata(packed)
+  local shown, at = {}, 1
+  while at <= #packed do
+    local name, value
+    name, value, at = ("s4s4"):unpack(packed, at)
     if errors.is_secret_name(name) then value = errors.redact(name .. ": " .. value):gsub("^.-: ", "") end
     if name:sub(-4) == "-bin" then value = ("%d bytes"):format(#value) end
-    shown[i] = { name, value }
+    shown[#shown + 1] = { name, value }
   end
   return core.json_array(shown)
 end
@@ -90,7 +100,7 @@ end
 
 local function shown_messages(list, kind)
   local shown = {}
-  for i, message in ipairs(list) do
+  for i, message in ipairs(list or {}) do
     if type(message) == "string" then message = kind and core.decode(kind, message) end
     shown[i] = message and as_json(message) or { invalid = true }
   end

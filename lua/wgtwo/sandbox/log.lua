@@ -1,8 +1,8 @@
 --- The history of events: one sequence for all kinds, bounded by age and by count.
 --
 -- An event has `id` (1, 2, 3 … over all kinds), `kind`, `at` (seconds since 1970), `number` (its subscriber),
--- `client` (the OAuth client that may see it; nil: every one), `payload` (a table), `body` (the bytes that are the same
--- in every delivery), `records` (one for each subscription that got it).
+-- `client` (the OAuth client that may see it; nil: every one), `body` (its payload and what else is the same in every
+-- delivery, as bytes), `records` (one for each subscription that got it; nil: none has).
 --
 -- @module wgtwo.sandbox.log
 
@@ -35,6 +35,13 @@ local function encode_body(event)
   return core.encode(kind.carrier, carried)
 end
 
+--- The payload of an event.
+-- @tparam table event
+-- @treturn message of its kind's type
+function log.payload(event)
+  return assert(core.decode(event.kind.carrier, event.body))[event.kind.field]
+end
+
 --- Forgets what is older than the history, and the oldest above the count.
 function Log:prune()
   local events, oldest = self.events, self.clock:now() - self.limits.history
@@ -51,8 +58,7 @@ end
 -- @raise where the payload does not fit its type
 function Log:append(event)
   event.at = event.at or self.clock:now()
-  event.body = encode_body(event)
-  event.records = {}
+  event.body, event.payload = encode_body(event), nil
   local id = self.last + 1
   event.id = id
   self.events[id] = event
@@ -63,8 +69,7 @@ end
 
 --- Puts back an event of a snapshot, under the id it had.
 function Log:restore(event)
-  event.body = encode_body(event)
-  event.records = {}
+  event.body, event.payload = encode_body(event), nil
   if self.last < self.first then self.first = event.id end
   self.events[event.id] = event
   self.last = event.id

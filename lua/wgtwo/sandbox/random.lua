@@ -10,7 +10,12 @@ Random.__index = Random
 
 local random = {}
 
+local byte, format = string.byte, string.format
+
 local GOLDEN <const> = 0x9E3779B97F4A7C15
+
+local forms = {} -- of numbers of so many digits
+for count = 1, 15 do forms[count] = { text = "%0" .. count .. "d", limit = math.tointeger(10 ^ count) } end
 
 local function mix(z)
   z = (z ~ (z >> 30)) * 0xBF58476D1CE4E5B9
@@ -20,9 +25,9 @@ end
 
 --- The start of a sequence.
 local function state_of(seed, name)
-  local state = mix(seed + GOLDEN)
-  for i = 1, #name do state = mix(state ~ name:byte(i)) + GOLDEN end
-  return state
+  local hash = 0xCBF29CE484222325 -- FNV-1a of the name
+  for i = 1, #name do hash = (hash ~ byte(name, i)) * 0x100000001B3 end
+  return mix(mix(seed + GOLDEN) ~ hash)
 end
 
 --- A generator.
@@ -59,22 +64,21 @@ end
 --- Lower-case hexadecimal digits.
 function Random:hex(digits)
   local parts = {}
-  for i = 1, (digits + 15) // 16 do parts[i] = ("%016x"):format(self:bits()) end
+  for i = 1, (digits + 15) // 16 do parts[i] = format("%016x", self:bits()) end
   return table.concat(parts):sub(1, digits)
 end
 
---- Decimal digits.
+--- Decimal digits, 15 at most.
 function Random:digits(count)
-  local parts = {}
-  for i = 1, count do parts[i] = self:integer(0, 9) end
-  return table.concat(parts)
+  local form = forms[count]
+  return format(form.text, (self:bits() >> 1) % form.limit)
 end
 
 --- A UUID in the form of version 4.
 function Random:uuid()
-  local h = self:hex(32)
-  return ("%s-%s-4%s-%x%s-%s"):format(h:sub(1, 8), h:sub(9, 12), h:sub(14, 16), 8 + (self:bits() & 3), h:sub(18, 20),
-    h:sub(21, 32))
+  local a, b = self:bits(), self:bits()
+  return format("%08x-%04x-4%03x-%04x-%012x", a >> 32, a >> 16 & 0xFFFF, a & 0xFFF, 0x8000 | b >> 48 & 0x3FFF,
+    b & 0xFFFFFFFFFFFF)
 end
 
 --- Bytes.

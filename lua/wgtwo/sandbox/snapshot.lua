@@ -8,7 +8,9 @@
 
 local core = require "wgtwo.core"
 local kinds = require "wgtwo.sandbox.kinds"
+local log = require "wgtwo.sandbox.log"
 local numbers = require "wgtwo.sandbox.numbers"
+local subscription = require "wgtwo.sandbox.subscription"
 
 local snapshot = {}
 
@@ -18,9 +20,7 @@ snapshot.VERSION = 1
 -- @tparam table event
 -- @treturn table
 function snapshot.payload(event)
-  local kind = event.kind
-  local message = core.decode(kind.payload, core.encode(kind.payload, event.payload))
-  return core.json_decode(core.tojson(message, { names = "proto" }))
+  return core.json_decode(core.tojson(log.payload(event), { names = "proto" }))
 end
 
 --- An event as plain values.
@@ -92,8 +92,8 @@ end
 -- @tparam table sandbox the server
 -- @treturn table
 function snapshot.take(sandbox)
-  local log, events = sandbox.log, {}
-  for id = log.first, log.last do events[#events + 1] = snapshot.event(log:get(id)) end
+  local history, events = sandbox.log, {}
+  for id = history.first, history.last do events[#events + 1] = snapshot.event(history:get(id)) end
   local taken = snapshot.without_events(sandbox)
   taken.events = core.json_array(events)
   return taken
@@ -122,8 +122,8 @@ local function restore_subscription(sandbox, given)
   for _, one in ipairs(given.pending) do
     local event = sandbox.log:get(math.tointeger(one.id))
     if event then
-      local record = { event = event, subscription = sub, deliveries = one.deliveries }
-      event.records[#event.records + 1] = record
+      local record = subscription.record(sub, event)
+      record.deliveries = one.deliveries
       sub.pending[event.id] = record
       sub.again.tail = sub.again.tail + 1
       sub.again[sub.again.tail] = record

@@ -38,6 +38,19 @@ function subscription.is_for(event, client)
   return owner == nil or owner == (client or subscription.ANONYMOUS)
 end
 
+--- A new record of an event, which the event knows too.
+-- @treturn table
+function subscription.record(sub, event)
+  local record = { event = event, subscription = sub, deliveries = 0 }
+  local records = event.records
+  if records then
+    records[#records + 1] = record
+  else
+    event.records = { record }
+  end
+  return record
+end
+
 --- Whether an event is for this subscription.
 function Subscription:wants(event)
   return self.kinds[event.kind.name] and subscription.is_for(event, self.client)
@@ -126,8 +139,7 @@ end
 
 local function delivered(self, member, event, record)
   if not record then
-    record = { event = event, subscription = self, deliveries = 0 }
-    event.records[#event.records + 1] = record
+    record = subscription.record(self, event)
   end
   record.deliveries = record.deliveries + 1
   self.counts.delivered = self.counts.delivered + 1
