@@ -43,8 +43,8 @@ void op_release(Op *op);
 
 /* Tells the Lua thread that op has news. Any thread; the caller must own op. Cheap when it was told already. */
 void op_ready(Op *op);
-/* The same from a tag's callback on the I/O thread: told together with what else the queue holds now, for one wake-up.
- */
+/* The same from a tag's callback on the I/O thread: told together with the news of the tags that it completes, for one
+ * wake-up. */
 void op_ready_soon(Op *op);
 
 /* Lua thread from here on. */
