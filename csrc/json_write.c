@@ -32,7 +32,7 @@ static void write_number(Writer *w, const Field *field, const WireField *value) 
 }
 
 static void write_enum(Writer *w, const EnumType *type, int32_t number) {
-  if (type->null_value) {
+  if (type->null_value && number == 0) { /* another number, from a later version, would be lost as null */
     put_text(w, "null");
     return;
   }

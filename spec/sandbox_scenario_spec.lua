@@ -3,14 +3,15 @@
 local core = require "wgtwo.core"
 local process = require("spec.support.process")
 
+local COMMAND = process.quote(process.interpreter()) .. [[ -e 'require("wgtwo.sandbox").main()' -- ]]
+
 -- Runs a scenario; `words` are further options.
 local function run(script, words)
   local path = os.tmpname()
   local file <close> = assert(io.open(path, "w"))
   file:write(script)
   file:flush()
-  local result = process.shell(([[lua5.4 -e 'require("wgtwo.sandbox").main()' -- --scenario %s %s]])
-    :format(path, words or ""), { timeout = 30 })
+  local result = process.shell(COMMAND .. ("--scenario %s %s"):format(path, words or ""), { timeout = 30 })
   os.remove(path)
   return result
 end
@@ -80,7 +81,7 @@ describe("a scenario", function()
 
   it("ends with 2 when the script cannot be read", function()
     assert.equal(2, run("this is no Lua").code)
-    local result = process.shell([[lua5.4 -e 'require("wgtwo.sandbox").main()' -- --scenario /nonexistent.lua]])
+    local result = process.shell(COMMAND .. "--scenario /nonexistent.lua")
     assert.equal(2, result.code)
     assert.matches("/nonexistent.lua", result.errors, 1, true)
   end)

@@ -4,6 +4,8 @@ local core = require "wgtwo.core"
 local process = require("spec.support.process")
 local wgtwo = require "wgtwo"
 
+local LUA = process.quote(process.interpreter())
+
 describe("a sandbox with a state file", function()
   local path
 
@@ -74,7 +76,7 @@ describe("a sandbox with a state file", function()
       sandbox:publish{ type = "SMS_EVENT" }
       local deadline = core.now() + 10 -- the file has it when another reader sees it
       repeat
-        local seen = process.shell(([[lua5.4 -e 'local c = require("DBI").Connect("SQLite3", %q)
+        local seen = process.shell(LUA .. ([[ -e 'local c = require("DBI").Connect("SQLite3", %q)
           local s = c and c:prepare("select count(*) from event")
           if s and s:execute() then for row in s:rows() do print(row[1]) end end']]):format(path))
       until seen.output == "1\n" or core.now() > deadline
@@ -101,7 +103,7 @@ describe("a sandbox with a state file", function()
     local file <close> = assert(io.open(path, "w"))
     file:write(("this is no database\n"):rep(100))
     file:flush()
-    local command = ([[lua5.4 -e 'require("wgtwo.sandbox").main()' -- --state %s]])
+    local command = LUA .. [[ -e 'require("wgtwo.sandbox").main()' -- --state %s]]
     local result = process.shell(command:format(path))
     assert.equal(2, result.code)
     assert.matches(path .. " is no state file of a sandbox", result.errors, 1, true)
