@@ -401,6 +401,16 @@ describe("sandbox events v0:", function()
     end)
   end)
 
+  it("numbers may come without a leading plus", function()
+    local without <close> = support.start{ numbers_without_plus = true }
+    local by <close> = support.connect(without)
+    local stream <close> = open(without, by, SUBSCRIBE, { type = { "SMS_EVENT" } })
+    without:publish{ type = "SMS_EVENT", number = "+4799990001" }
+    local event = read(stream).event
+    assert.equal("4799990001", event.sms_event.to_e164.e164)
+    assert.equal("4799990001", event.owner.phone_number.e164)
+  end)
+
   it("an event for one OAuth client is seen by that one alone", function()
     local mine <close> = support.connect(sandbox, { "events.sms.subscribe" })
     local theirs <close> = support.connect(sandbox, { "events.sms.subscribe" }, "other", "secret2")

@@ -60,6 +60,24 @@ describe("sandbox services:", function()
       assert.equal("0123456789abcdef", created.uuid)
     end)
 
+    it("numbers and identities are checked wherever they stand, and the refusal has the path", function()
+      local cases = {
+        { "GetSubscriptionId", { phone_number = { e164 = "4799990001" } }, "phone_number.e164" },
+        { "GenerateEapAkaAuthenticationVector", { imsi = { value = "x" } }, "imsi.value" },
+        { "callforward.v0.CallForwardingService/SetToNumber", { conditional = { busy = { e164 = "1" } } },
+          "conditional.busy.e164" },
+        { "number_portability.v1.NumberPortabilityService/CreatePortingRecords",
+          { records = { { operator_code = "x" }, { subscriber_number = { e164 = "none" } } } },
+          "records[1].subscriber_number.e164" },
+      }
+      for _, case in ipairs(cases) do
+        local _, err = client:call(case[1], case[2])
+        assert.equal("INVALID_ARGUMENT", err.code)
+        assert.equal(case[3], err.details[1].field_violations[1].field)
+        assert.matches(case[3], err.message, 1, true)
+      end
+    end)
+
     it("lengths and forms are those of the field: a vector's keys, a voicemail's audio, a registration's life",
       function()
       local vector = assert(client:call("GenerateEapAkaAuthenticationVector", { imsi = { value = "242990000000001" } }))

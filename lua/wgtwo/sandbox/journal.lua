@@ -30,7 +30,8 @@ end
 -- @treturn table
 function Journal:open(method, path, metadata, peer)
   local entry = setmetatable({ at = self.clock:now(), method = method, path = path, metadata = metadata, peer = peer,
-    received_count = 0, sent_count = 0, requests = nil, replies = nil, client = nil, status = nil, id = nil, fault = nil,
+    received_count = 0, sent_count = 0, requests = nil, replies = nil, client = nil, status = nil, id = nil,
+      fault = nil,
     limit = self.limits.journal_messages }, Entry)
   local last = self.last + 1
   self.last, self.entries[last], entry.id = last, entry, last

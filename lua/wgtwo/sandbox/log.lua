@@ -16,14 +16,25 @@ local log = {}
 
 --- An empty history.
 -- @tparam table time the clock
--- @tparam table limits `history` (seconds), `history_events` (count)
+-- @tparam table limits `history` (seconds), `history_events` (count), `numbers_without_plus`
 -- @treturn table
 function log.new(time, limits)
   return setmetatable({ clock = time, limits = limits, first = 1, last = 0, events = {} }, Log)
 end
 
+--- Takes the leading plus from every number, as some deliveries of the platform do.
+local function strip_plus(fields)
+  for name, value in pairs(fields) do
+    if name == "e164" then
+      fields[name] = value:gsub("^%+", "")
+    elseif type(value) == "table" then
+      strip_plus(value)
+    end
+  end
+end
+
 --- What is the same in every delivery of an event, as bytes of the message that carries it.
-local function encode_body(event)
+local function encode_body(event, without_plus)
   local kind = event.kind
   local carried = { [kind.field] = event.payload }
   if kind.api == "v0" then
@@ -31,6 +42,7 @@ local function encode_body(event)
     if event.number then
       carried.owner = { phone_number = { e164 = event.number }, sub = event.sub }
     end
+    if without_plus then strip_plus(carried) end
   end
   return core.encode(kind.carrier, carried)
 end
@@ -58,7 +70,7 @@ end
 -- @raise where the payload does not fit its type
 function Log:append(event)
   event.at = event.at or self.clock:now()
-  event.body, event.payload = encode_body(event), nil
+  event.body, event.payload = encode_body(event, self.limits.numbers_without_plus), nil
   local id = self.last + 1
   event.id = id
   self.events[id] = event
@@ -69,7 +81,7 @@ end
 
 --- Puts back an event of a snapshot, under the id it had.
 function Log:restore(event)
-  event.body, event.payload = encode_body(event), nil
+  event.body, event.payload = encode_body(event, self.limits.numbers_without_plus), nil
   if self.last < self.first then self.first = event.id end
   self.events[event.id] = event
   self.last = event.id

@@ -98,8 +98,9 @@ function Server:publish_event(wish)
   local r = wish.random or self.random
   local subject = wish.payload and payloads.subject(wish.payload)
   local number = wish.number or subject or r:pick(self:pool(wish.client))
+  local payload = payloads.make(kind, number, wish.payload, r)
   local event = { kind = kind, number = number, client = wish.client, sub = owner_subject(wish.client, number),
-    payload = payloads.make(kind, number, wish.payload, r) }
+    payload = payload }
   local ok, problem = pcall(self.log.append, self.log, event)
   if not ok then return nil, tostring(problem) end
   self.subscriptions:published(event)
