@@ -108,7 +108,7 @@ static double step_links(Forwarder *forwarder, double time) {
     following = link_next(link);
     next = fmin(next, link_step(link, &forwarder->wire, time));
     if (link_is_over(link)) {
-      link_destroy(link);
+      link_destroy(link, &forwarder->wire);
       atomic_fetch_sub(&forwarder->open, 1);
       op_ready(&forwarder->op);
     } else {
@@ -123,8 +123,9 @@ static double step_links(Forwarder *forwarder, double time) {
 /* 0, or the errno that keeps it from listening. */
 static int change_faults(Forwarder *forwarder, const Faults *faults) {
   forwarder->wire.faults = *faults;
-  for (Link *link = forwarder->links; link != NULL; link = link_next(link)) link_faults_changed(link, faults);
+  for (Link *link = forwarder->links; link != NULL; link = link_next(link)) link_faults_changed(link, &forwarder->wire);
   if (faults->refuse && forwarder->listen_fd >= 0) {
+    shutdown(forwarder->listen_fd, SHUT_RDWR); /* a child that is being forked may hold it too */
     close(forwarder->listen_fd);
     forwarder->listen_fd = -1;
   } else if (!faults->refuse && forwarder->listen_fd < 0) {
@@ -149,7 +150,7 @@ static bool obey(Forwarder *forwarder) {
   if (requests & (RESET | FINISH)) accept_clients(forwarder); /* those that are connected already are meant too */
   if (requests & CHANGE) error = change_faults(forwarder, &faults);
   for (Link *link = forwarder->links; link != NULL; link = link_next(link)) {
-    if (requests & (RESET | STOP)) link_reset(link);
+    if (requests & (RESET | STOP)) link_reset(link, &forwarder->wire);
     if (requests & FINISH) link_finish(link, time);
     link_touch(link);
   }

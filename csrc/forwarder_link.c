@@ -55,11 +55,18 @@ static bool watch(const Wire *wire, End *end) {
   return epoll_ctl(wire->epoll_fd, EPOLL_CTL_ADD, end->fd, &event) == 0;
 }
 
-static void close_end(End *end, bool with_reset) {
+/* A child that is being forked may hold the socket as well for a moment. So closing alone neither takes it out of epoll
+ * nor ends the connection. */
+static void close_end(const Wire *wire, End *end, bool with_reset) {
   if (end->fd < 0) return;
-  struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
-  if (with_reset) setsockopt(end->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-  close(end->fd); /* which takes it out of epoll too */
+  const struct sockaddr nobody = { .sa_family = AF_UNSPEC };
+  epoll_ctl(wire->epoll_fd, EPOLL_CTL_DEL, end->fd, NULL);
+  if (with_reset) {
+    connect(end->fd, &nobody, sizeof nobody); /* dissolves the connection with a RST */
+  } else {
+    shutdown(end->fd, SHUT_RDWR);
+  }
+  close(end->fd);
   end->fd = -1;
 }
 
@@ -75,23 +82,23 @@ Link *link_new(const Wire *wire, int client_fd) {
   link->up.bytes = malloc(CAPACITY);
   link->down.bytes = malloc(CAPACITY);
   if (link->up.bytes == NULL || link->down.bytes == NULL || !watch(wire, &link->client)) {
-    link_destroy(link);
+    link_destroy(link, wire);
     return NULL;
   }
   return link;
 }
 
-void link_destroy(Link *link) {
-  close_end(&link->client, false);
-  close_end(&link->server, false);
+void link_destroy(Link *link, const Wire *wire) {
+  close_end(wire, &link->client, false);
+  close_end(wire, &link->server, false);
   free(link->up.bytes);
   free(link->down.bytes);
   free(link);
 }
 
-void link_reset(Link *link) {
-  close_end(&link->client, true);
-  close_end(&link->server, true);
+void link_reset(Link *link, const Wire *wire) {
+  close_end(wire, &link->client, true);
+  close_end(wire, &link->server, true);
   link->over = true;
 }
 
@@ -113,11 +120,11 @@ static bool is_dropped(Link *link, const End *end, const Wire *wire) {
 /* A peer has gone with an error. That vanishes too, or the other side learns of it. */
 static void lose_end(Link *link, End *end, const Wire *wire) {
   if (!is_dropped(link, end, wire)) {
-    link_reset(link);
+    link_reset(link, wire);
     return;
   }
   pipe_from(link, end)->lost = pipe_from(link, end)->ended = true;
-  close_end(end, false);
+  close_end(wire, end, false);
   if (link->client.fd < 0 && link->server.fd < 0) link->over = true;
 }
 
@@ -256,13 +263,13 @@ static double next_time(const Pipe *pipe, const Wire *wire, double now) {
 /* Steps */
 
 /* Throws away what comes until the peers have closed, so that the end is a FIN and not a RST. */
-static double step_leaving(Link *link, double now) {
+static double step_leaving(Link *link, const Wire *wire, double now) {
   End *ends[] = { &link->client, &link->server };
   unsigned char scrap[4096];
   for (size_t i = 0; i < 2; i++) {
     ssize_t n = 1;
     while (ends[i]->fd >= 0 && (n = recv(ends[i]->fd, scrap, sizeof scrap, 0)) > 0) continue;
-    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR) || now >= link->leaving) close_end(ends[i], false);
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR) || now >= link->leaving) close_end(wire, ends[i], false);
   }
   link->over = link->client.fd < 0 && link->server.fd < 0;
   return link->over ? INFINITY : link->leaving;
@@ -277,10 +284,10 @@ static bool both_ended(const Link *link) {
 }
 
 static double step(Link *link, Wire *wire, double now) {
-  if (link->leaving > 0) return step_leaving(link, now);
+  if (link->leaving > 0) return step_leaving(link, wire, now);
   if (wire->faults.half_open) return INFINITY;
   if (!link->connected && !connect_server(link, wire)) {
-    link_reset(link);
+    link_reset(link, wire);
     return INFINITY;
   }
   int rounds = 0;
@@ -292,7 +299,7 @@ static double step(Link *link, Wire *wire, double now) {
       if (write_from(link, &link->down, &link->client, wire, now)) moved = true;
     }
     if (link->over) return INFINITY;
-    if (link->leaving > 0) return step_leaving(link, now);
+    if (link->leaving > 0) return step_leaving(link, wire, now);
   }
   if (both_passed_on(link) || both_ended(link)) {
     link->over = true;
@@ -309,9 +316,10 @@ double link_step(Link *link, Wire *wire, double now) {
 
 void link_touch(Link *link) { link->due = 0; }
 
-void link_faults_changed(Link *link, const Faults *faults) {
+void link_faults_changed(Link *link, const Wire *wire) {
+  const Faults *faults = &wire->faults;
   link->to_cut = faults->cut_after;
   if (link->over || link->leaving > 0 || faults->drop_up || faults->drop_down) return;
   /* A peer that went into the void is known to be gone once the wire works again. */
-  if ((link->up.lost && link->up.ended) || (link->down.lost && link->down.ended)) link_reset(link);
+  if ((link->up.lost && link->up.ended) || (link->down.lost && link->down.ended)) link_reset(link, wire);
 }

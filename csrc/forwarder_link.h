@@ -46,7 +46,7 @@ typedef struct End {
 
 /* A link for an accepted connection, which it takes over: NULL when memory is short, and client_fd is closed. */
 Link *link_new(const Wire *wire, int client_fd);
-void link_destroy(Link *link);
+void link_destroy(Link *link, const Wire *wire);
 
 /* Does what can be done at this time, if it was touched or has come to its time; returns the time of the next thing to
  * do, INFINITY for none. */
@@ -58,11 +58,11 @@ void link_touch(Link *link);
 void link_fail(Link *link, End *end, const Wire *wire);
 
 /* New faults are in effect: what counts, counts from here. */
-void link_faults_changed(Link *link, const Faults *faults);
+void link_faults_changed(Link *link, const Wire *wire);
 /* Ends it in good form on both sides: what was not forwarded yet is lost. */
 void link_finish(Link *link, double now);
 /* Ends it with a RST on both sides. */
-void link_reset(Link *link);
+void link_reset(Link *link, const Wire *wire);
 /* Has ended; may be destroyed. */
 bool link_is_over(const Link *link);
 
