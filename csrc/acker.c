@@ -141,6 +141,7 @@ static int new_acker(lua_State *L) {
   if (limit < 1 || limit > INT_MAX) return luaL_error(L, "the limit in flight is a positive number");
 
   Op **box = op_new_userdata(L, &acker_kind);
+  channel = channel_check(L, 1); /* again: a finalizer may have closed it meanwhile */
   Acker *acker = calloc(1, sizeof *acker + expected_length);
   if (acker == NULL) return luaL_error(L, "not enough memory");
   op_init(&acker->op, &acker_kind, channel->op.loop);
@@ -293,6 +294,7 @@ static int acker_take(lua_State *L) {
     lua_pushboolean(L, 0);
     return 1;
   }
+  op_hold(L);
   push_ack(L, acker, ack); /* may raise: ack stays in the list then */
   pthread_mutex_lock(&acker->lock);
   acker->finished = ack->next;
@@ -303,6 +305,7 @@ static int acker_take(lua_State *L) {
   pthread_mutex_unlock(&acker->lock);
   if (news) op_ready(&acker->op); /* whoever waits for room need not be the one that takes */
   destroy_ack(ack);
+  op_let_go(L);
   return 1;
 }
 

@@ -246,7 +246,7 @@ static void init_part(Part *part, Call *call, void (*done)(Tag *, bool)) {
 static int new_call(lua_State *L) {
   static const char *const kinds[] = { "unary", "server", "client", "bidi", NULL };
   CallOptions o;
-  Channel *channel = channel_check(L, 1);
+  Loop *loop = channel_check(L, 1)->op.loop;
   read_options(L, &o);
   lua_pushstring(L, o.kind);
   int kind = luaL_checkoption(L, -1, NULL, kinds);
@@ -259,7 +259,7 @@ static int new_call(lua_State *L) {
   Op **box = op_new_userdata(L, &call_kind);
   Call *call = calloc(1, sizeof *call);
   if (call == NULL) return luaL_error(L, "not enough memory");
-  op_init(&call->op, &call_kind, channel->op.loop);
+  op_init(&call->op, &call_kind, loop);
   outcome_init(&call->outcome);
   inbox_init(&call->inbox);
   op_adopt(L, box, &call->op);
@@ -275,9 +275,10 @@ static int new_call(lua_State *L) {
   init_part(&call->ending, call, on_ending);
   init_part(&call->writing, call, on_writing);
 
+  Channel *channel = channel_check(L, 1); /* now: a finalizer may have closed it meanwhile */
   grpc_slice path = grpc_slice_from_copied_buffer(o.path, o.path_length);
-  call->grpc = grpc_channel_create_call(channel->grpc, NULL, GRPC_PROPAGATE_DEFAULTS,
-                                        loop_running_queue(channel->op.loop), path, NULL, deadline_in(o.timeout), NULL);
+  call->grpc = grpc_channel_create_call(channel->grpc, NULL, GRPC_PROPAGATE_DEFAULTS, loop_running_queue(loop), path,
+                                        NULL, deadline_in(o.timeout), NULL);
   grpc_slice_unref(path);
   grpc_byte_buffer *request = one_request ? byte_buffer_new(o.request, o.request_length) : NULL;
   bool started =
@@ -367,7 +368,10 @@ static int take_from_inbox(lua_State *L, Call *call) {
 /* call:take() -> the next reply | false: nothing yet | nil: over | nil, "decode", reason */
 static int call_take(lua_State *L) {
   Call *call = check_call(L);
-  return call->unary ? take_unary(L, call) : take_from_inbox(L, call);
+  op_hold(L);
+  int results = call->unary ? take_unary(L, call) : take_from_inbox(L, call);
+  op_let_go(L);
+  return results;
 }
 
 static void set_metadata(lua_State *L, const grpc_metadata_array *array, const char *field) {
@@ -375,13 +379,7 @@ static void set_metadata(lua_State *L, const grpc_metadata_array *array, const c
   lua_setfield(L, -2, field);
 }
 
-/* call:status() -> nil while it runs | {code=, message=, metadata=, headers=, error=, peer=, sent=} */
-static int call_status(lua_State *L) {
-  Call *call = check_call(L);
-  if (!has_status(call)) {
-    lua_pushnil(L);
-    return 1;
-  }
+static void push_status(lua_State *L, Call *call) {
   lua_createtable(L, 0, 8);
   lua_pushinteger(L, call->outcome.code);
   lua_setfield(L, -2, "code");
@@ -402,6 +400,18 @@ static int call_status(lua_State *L) {
     lua_pushboolean(L, atomic_load(&call->opened));
     lua_setfield(L, -2, "sent");
   }
+}
+
+/* call:status() -> nil while it runs | {code=, message=, metadata=, headers=, error=, peer=, sent=} */
+static int call_status(lua_State *L) {
+  Call *call = check_call(L);
+  if (!has_status(call)) {
+    lua_pushnil(L);
+    return 1;
+  }
+  op_hold(L);
+  push_status(L, call);
+  op_let_go(L);
   return 1;
 }
 
@@ -409,7 +419,9 @@ static int call_status(lua_State *L) {
 static int call_headers(lua_State *L) {
   Call *call = check_call(L);
   if (atomic_load(&call->has_headers)) {
+    op_hold(L);
     metadata_push(L, &call->outcome.headers);
+    op_let_go(L);
   } else {
     lua_pushnil(L);
   }

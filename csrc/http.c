@@ -402,10 +402,13 @@ static int take(lua_State *L) {
   }
   if (request->code != CURLE_OK) {
     lua_pushnil(L);
+    op_hold(L);
     push_error(L, request);
     lua_pushinteger(L, request->code);
+    op_let_go(L);
     return 3;
   }
+  op_hold(L);
   lua_createtable(L, 0, 3);
   lua_pushinteger(L, request->status);
   lua_setfield(L, -2, "status");
@@ -413,6 +416,7 @@ static int take(lua_State *L) {
   lua_setfield(L, -2, "headers");
   lua_pushlstring(L, request->answer_body.bytes == NULL ? "" : request->answer_body.bytes, request->answer_body.length);
   lua_setfield(L, -2, "body");
+  op_let_go(L);
   return 1;
 }
 

@@ -159,7 +159,13 @@ static int push_port(lua_State *L) {
 }
 
 /* daemon:take() -> request | false */
-static int take(lua_State *L) { return httpd_push_request(L, check_httpd(L)); }
+static int take(lua_State *L) {
+  Httpd *httpd = check_httpd(L);
+  httpd_loop->op_hold(L);
+  int results = httpd_push_request(L, httpd);
+  httpd_loop->op_let_go(L);
+  return results;
+}
 
 /* Closing */
 

@@ -406,11 +406,13 @@ static int path(lua_State *L) {
 /* request:query() -> {name = value}, percent-decoded; the last of several of a name; "" for a name without value */
 static int query(lua_State *L) {
   const FieldList *list = &check_request(L)->query;
+  httpd_loop->op_hold(L);
   lua_createtable(L, 0, (int)list->count);
   for (size_t i = 0; i < list->count; i++) {
     lua_pushlstring(L, list->fields[i].value, list->fields[i].length);
     lua_setfield(L, -2, list->fields[i].name);
   }
+  httpd_loop->op_let_go(L);
   return 1;
 }
 
@@ -436,6 +438,7 @@ static void push_lower(lua_State *L, const char *name) {
 /* request:headers() -> {lower-case name = value}; several of a name are joined with ", " */
 static int headers(lua_State *L) {
   const FieldList *list = &check_request(L)->headers;
+  httpd_loop->op_hold(L);
   lua_createtable(L, 0, (int)list->count);
   for (size_t i = 0; i < list->count; i++) {
     push_lower(L, list->fields[i].name);
@@ -450,6 +453,7 @@ static int headers(lua_State *L) {
     if (before) lua_concat(L, 3);
     lua_rawset(L, -3);
   }
+  httpd_loop->op_let_go(L);
   return 1;
 }
 

@@ -359,6 +359,8 @@ static LoopApi api = {
   .op_check = op_check,
   .op_check_open = op_check_open,
   .op_disown = op_disown,
+  .op_hold = op_hold,
+  .op_let_go = op_let_go,
 };
 
 void loop_register(lua_State *L) {

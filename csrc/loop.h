@@ -86,6 +86,8 @@ typedef struct LoopApi {
   Op *(*op_check)(lua_State *L, int arg, OpKind *kind);
   Op *(*op_check_open)(lua_State *L, int arg, OpKind *kind);
   Op *(*op_disown)(lua_State *L, int arg, OpKind *kind);
+  void (*op_hold)(lua_State *L);
+  void (*op_let_go)(lua_State *L);
 } LoopApi;
 
 #endif

@@ -12,6 +12,8 @@ static const char shown_key = 0;
 typedef struct Shown {
   Op *op; /* NULL: closed */
   const OpKind *kind;
+  int holds; /* methods that look at it while they make Lua values */
+  Op *owed;  /* closed meanwhile: the userdata's share, given up after them */
 } Shown;
 
 static OpKind *kinds; /* all registered kinds, of all Lua states; guarded by kinds_lock */
@@ -69,6 +71,33 @@ static int kind_tostring(lua_State *L) {
   return 1;
 }
 
+/* NULL: it is something else. */
+static Shown *test_shown(lua_State *L, int arg, const OpKind *kind) {
+  Shown *shown = lua_rawlen(L, arg) == sizeof *shown ? lua_touserdata(L, arg) : NULL;
+  return shown != NULL && shown->kind == kind ? shown : NULL;
+}
+
+static void pay(Shown *shown) {
+  Op *op = shown->owed;
+  shown->owed = NULL;
+  if (op != NULL && !loop_is_foreign(op->loop)) op_release(op);
+}
+
+void op_hold(lua_State *L) { ((Shown *)lua_touserdata(L, 1))->holds++; }
+
+void op_let_go(lua_State *L) {
+  Shown *shown = lua_touserdata(L, 1);
+  if (--shown->holds == 0 && shown->owed != NULL) pay(shown);
+}
+
+/* __gc: no method runs on it any more, although memory may have run out in one that held it. Upvalue: close. */
+static int collect(lua_State *L) {
+  lua_CFunction close = lua_tocfunction(L, lua_upvalueindex(1));
+  close(L);
+  pay(lua_touserdata(L, 1));
+  return 0;
+}
+
 void op_kind_register(lua_State *L, OpKind *kind, const luaL_Reg *methods, lua_CFunction close) {
   add_kind(kind);
   if (!luaL_newmetatable(L, kind->name)) {
@@ -81,6 +110,7 @@ void op_kind_register(lua_State *L, OpKind *kind, const luaL_Reg *methods, lua_C
   lua_setfield(L, -2, "close");
   lua_setfield(L, -2, "__index");
   lua_pushcfunction(L, close);
+  lua_pushcclosure(L, collect, 1);
   lua_setfield(L, -2, "__gc");
   lua_pushcfunction(L, close);
   lua_setfield(L, -2, "__close");
@@ -92,8 +122,7 @@ void op_kind_register(lua_State *L, OpKind *kind, const luaL_Reg *methods, lua_C
 
 Op **op_new_userdata(lua_State *L, OpKind *kind) {
   Shown *shown = lua_newuserdatauv(L, sizeof *shown, 1);
-  shown->op = NULL;
-  shown->kind = kind;
+  *shown = (Shown){ .kind = kind };
   luaL_setmetatable(L, kind->name);
   return &shown->op;
 }
@@ -129,8 +158,8 @@ bool op_push_shown(lua_State *L, Op *op) {
 }
 
 static Shown *check_shown(lua_State *L, int arg, const OpKind *kind) {
-  Shown *shown = lua_rawlen(L, arg) == sizeof *shown ? lua_touserdata(L, arg) : NULL;
-  if (shown == NULL || shown->kind != kind) luaL_typeerror(L, arg, kind->name);
+  Shown *shown = test_shown(L, arg, kind);
+  if (shown == NULL) luaL_typeerror(L, arg, kind->name);
   return shown;
 }
 
@@ -150,7 +179,12 @@ Op *op_disown(lua_State *L, int arg, OpKind *kind) {
   Shown *shown = check_shown(L, arg, kind);
   Op *op = shown->op;
   shown->op = NULL;
-  return op == NULL || loop_is_foreign(op->loop) ? NULL : op;
+  if (op == NULL || loop_is_foreign(op->loop)) return NULL;
+  if (shown->holds > 0) {
+    op_own(op);
+    shown->owed = op;
+  }
+  return op;
 }
 
 /* core.live() -> count, {kind = count}: operations whose memory is not freed yet, of the whole process. */

@@ -61,6 +61,12 @@ Op *op_check(lua_State *L, int arg, OpKind *kind);
 Op *op_check_open(lua_State *L, int arg, OpKind *kind);
 /* Pushes the userdata that shows op and returns true; pushes nothing and returns false when it was collected. */
 bool op_push_shown(lua_State *L, Op *op);
+/*
+ * Around what a method does that makes Lua values and looks at its operation, the one at index 1, in between: making
+ * them may run finalizers, which may close it. It stays in memory until it is let go. Arguments are checked before.
+ */
+void op_hold(lua_State *L);
+void op_let_go(lua_State *L);
 /* Takes op out of the userdata at arg: the caller owns it now. NULL when it was closed before, or in a forked child. */
 Op *op_disown(lua_State *L, int arg, OpKind *kind);
 

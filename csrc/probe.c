@@ -115,6 +115,7 @@ static int take(lua_State *L) {
     lua_pushboolean(L, 0);
     return 1;
   }
+  op_hold(L);
   lua_createtable(L, 0, 2);
   if (done->reason == NULL) {
     lua_pushboolean(L, 1);
@@ -125,6 +126,7 @@ static int take(lua_State *L) {
     lua_pushstring(L, done->text);
     lua_setfield(L, -2, "text");
   }
+  op_let_go(L);
   return 1;
 }
 

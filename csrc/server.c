@@ -231,22 +231,37 @@ static int server_start(lua_State *L) {
   return 0;
 }
 
+static bool has_accepted(Server *server) {
+  pthread_mutex_lock(&server->lock);
+  bool any = server->accepted_count > 0;
+  pthread_mutex_unlock(&server->lock);
+  return any;
+}
+
+/* NULL: there is none. */
+static ServerCall *take_accepted(Server *server) {
+  ServerCall *call = NULL;
+  pthread_mutex_lock(&server->lock);
+  if (server->accepted_count > 0) {
+    call = pop_accepted(server);
+    if (server->outstanding < REQUESTS) request_calls(server);
+  }
+  pthread_mutex_unlock(&server->lock);
+  return call;
+}
+
 /* server:take() -> the next call, or false: the server becomes ready when there is one */
 static int server_take(lua_State *L) {
   Server *server = check_server(L);
-  pthread_mutex_lock(&server->lock);
-  bool none = server->accepted_count == 0;
-  pthread_mutex_unlock(&server->lock);
-  if (none) {
+  op_hold(L);
+  Op **box = has_accepted(server) ? server_call_new_userdata(L) : NULL;
+  ServerCall *call = box != NULL ? take_accepted(server) : NULL; /* a finalizer may have closed the server meanwhile */
+  if (call == NULL) {
     lua_pushboolean(L, 0);
-    return 1;
+  } else {
+    server_call_show(L, box, call);
   }
-  Op **box = server_call_new_userdata(L);
-  pthread_mutex_lock(&server->lock);
-  ServerCall *call = pop_accepted(server); /* only this thread takes, so it is still there */
-  if (server->outstanding < REQUESTS) request_calls(server);
-  pthread_mutex_unlock(&server->lock);
-  server_call_show(L, box, call);
+  op_let_go(L);
   return 1;
 }
 

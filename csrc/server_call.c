@@ -298,7 +298,9 @@ static int call_path(lua_State *L) {
 static int call_metadata(lua_State *L) {
   ServerCall *call = check_call(L);
   if (lua_isnoneornil(L, 2)) {
+    op_hold(L);
     metadata_push(L, &call->metadata);
+    op_let_go(L);
     return 1;
   }
   const char *key = luaL_checkstring(L, 2);
@@ -323,10 +325,12 @@ static int call_packed_metadata(lua_State *L) {
   ServerCall *call = check_call(L);
   luaL_Buffer text;
   luaL_buffinit(L, &text);
+  op_hold(L);
   for (size_t i = 0; i < call->metadata.count; i++) {
     add_packed(&text, call->metadata.metadata[i].key);
     add_packed(&text, call->metadata.metadata[i].value);
   }
+  op_let_go(L);
   luaL_pushresult(&text);
   return 1;
 }
@@ -422,8 +426,10 @@ static int call_take(lua_State *L) {
     return 1;
   }
   const MessageType *type = schema_check_type(L, 2);
-  memcpy(message_new(L, type, length), bytes, length);
-  if (message_check(L, -1) == NULL) return 1;
+  op_hold(L);
+  const char *reason = message_push(L, type, NULL, bytes, length);
+  op_let_go(L);
+  if (reason == NULL) return 1;
   lua_pushnil(L);
   lua_insert(L, -2);
   return 2;

@@ -246,6 +246,76 @@ describe("lifecycle", function()
   end)
 end)
 
+describe("an operation that a finalizer closes while one of its methods makes values", function()
+  local server, target, channel
+
+  before_each(function()
+    server, target = pair.server()
+    channel = pair.channel(target)
+  end)
+
+  after_each(function()
+    collectgarbage("restart")
+    channel:close()
+    server:close()
+  end)
+
+  -- Runs f under a collector that never rests, with garbage whose finalizers close op.
+  local function closed_during(op, f)
+    collectgarbage("stop")
+    for _ = 1, 10 do setmetatable({}, { __gc = function() op:close() end }) end
+    collectgarbage("incremental", 1, 1000, 1)
+    collectgarbage("restart")
+    local ok, result = pcall(f)
+    collectgarbage()
+    assert.match("%(closed%)$", tostring(op))
+    return ok, result
+  end
+
+  local function settle()
+    for _ = 1, 5 do core.poll(0.01, {}) end
+  end
+
+  it("still has its status and its reply", function()
+    local call = pair.call(channel, "unary")
+    pair.take(server):finish(5, "no", { { "a", "b" } })
+    pair.until_(function() return call:status() end, "the end of the call")
+    local _, status = closed_during(call, function() return call:status() end)
+    assert.equal("no", status.message)
+    call = pair.call(channel, "unary")
+    pair.take(server):reply(pair.message(("x"):rep(1000)))
+    pair.until_(function() return call:status() end, "the end of the call")
+    local ok, reply = closed_during(call, function() return call:take() end)
+    assert.is_true(ok)
+    assert.equal(("x"):rep(1000), pair.text(reply))
+  end)
+
+  it("has what a stream had received", function()
+    local call = pair.call(channel, "server")
+    local accepted <close> = pair.take(server)
+    for _ = 1, 10 do accepted:write(pair.message(("x"):rep(1000))) end
+    settle()
+    local last
+    closed_during(call, function()
+      for _ = 1, 10 do last = pair.text(call:take()) end
+    end)
+    assert.equal(("x"):rep(1000), last)
+  end)
+
+  it("is a server that hands out no more calls, or a channel that starts none", function()
+    local call <close> = pair.call(channel, "unary")
+    pair.until_(function() return select(2, core.live())["wgtwo.server_call"] end, "the call")
+    closed_during(server, function()
+      for _ = 1, 20 do assert.is_false(server:take()) end
+    end)
+    call:cancel()
+    local ok = closed_during(channel, function()
+      for _ = 1, 20 do pair.call(channel, "unary"):close() end
+    end)
+    assert.is_false(ok)
+  end)
+end)
+
 describe("a module that is opened once more", function()
   it("is the same one, and goes on working when its first table is garbage", function()
     local first = package.loaded["wgtwo.core"]
