@@ -12,6 +12,7 @@ local authorization = require "wgtwo.authorization"
 local call = require "wgtwo.call"
 local errors = require "wgtwo.error"
 local limits = require "wgtwo.limits"
+local loop = require "wgtwo.loop"
 local metadata = require "wgtwo.metadata"
 local oauth = require "wgtwo.oauth"
 local options = require "wgtwo.options"
@@ -36,7 +37,9 @@ end
 local spec = {
   env = { type = "string", one_of = limits.environments },
   target = text,
-  auth = { type = { "table", "userdata" }, or_false = true, check = function(source)
+  auth = { check = function(source)
+    if source == false then return true end
+    if type(source) == "string" then return false, "for a token from elsewhere give wgtwo.oauth.static(token)" end
     local ok, method = pcall(function() return source.token end)
     return ok and method ~= nil, "a token source is needed, such as wgtwo.oauth.client_credentials{ … }, or false"
   end },
@@ -249,9 +252,9 @@ end
 -- @treturn ?boolean true
 -- @treturn ?wgtwo.error of kind "timeout" where acknowledgements were left: their events come again
 function Client:close(timeout)
+  local deadline = loop.deadline(timeout or limits.close_timeout)
   if self.closed then return true end
   self.closed = true
-  local deadline = core.now() + (timeout or limits.close_timeout)
   local ok, err = true, nil
   local open = {}
   for subscription in pairs(self.subscriptions) do open[#open + 1] = subscription end

@@ -143,6 +143,7 @@ end
 --- What to do next, where that is known.
 local function advice(err)
   if err.hint then return err.hint end
+  if err.outcome == "unknown" then return nil end -- trying again may do it twice
   local code = err.code
   if code == "PERMISSION_DENIED" then
     return err.scope and ('the token needs the scope "%s"'):format(err.scope)

@@ -44,7 +44,7 @@ local function new_plans(client, o, v0, v1, level)
   for _, name in ipairs(v1) do plans[#plans + 1] = request_v1.plan(o, name) end
   for _, plan in ipairs(plans) do
     local ok, wrong = pcall(plan.request)
-    if not ok then error("client:events: " .. tostring(wrong), level + 1) end
+    if not ok then error("client:events: start: " .. tostring(wrong):gsub("^.-:%d+: ", ""), level + 1) end
   end
   return plans
 end
@@ -175,7 +175,7 @@ local function wait(self, deadline)
 end
 
 local function next_slowly(self, timeout)
-  local deadline = timeout and core.now() + timeout
+  local deadline = loop.deadline(timeout)
   while true do
     local over, err = is_over(self)
     if over then return nil, err end
@@ -236,10 +236,10 @@ end
 -- @treturn ?wgtwo.error of kind "timeout" where acknowledgements were left: their events come again
 -- @usage assert(sub:close(2))
 function Subscription:close(timeout)
+  timeout = timeout or limits.close_timeout
+  local deadline = loop.deadline(timeout)
   if self.closed then return true end
   self.closed = true
-  timeout = timeout or limits.close_timeout
-  local deadline = core.now() + timeout
   waiters.wake(self.news)
   local left = 0
   for _, one in ipairs(self.feeds) do

@@ -33,12 +33,13 @@ local state = tasks.state
 -- @treturn number
 loop.now = core.now
 
---- The moment when a timeout ends.
+--- The moment when a timeout ends. One that is over already, 0 or less, is fine: then nothing is waited for.
+-- @function deadline
 -- @tparam ?number timeout in seconds, nil: never
+-- @tparam[opt=2] int level whose line an error names, as for `error`
 -- @treturn ?number on the clock of `now`, as `wait` takes a deadline
-function loop.deadline(timeout)
-  return timeout and core.now() + timeout
-end
+-- @raise for anything else than a number
+loop.deadline = waiters.deadline
 
 -- Waiting -----------------------------------------------------------------------------------------------------------
 

@@ -189,7 +189,7 @@ function check_fields(prefix, given, spec)
       if type(key) ~= "string" then
         return nil, ("%s takes named options only, not [%s]"):format(prefix, tostring(key))
       end
-      return nil, ('%sunknown option "%s"%s'):format(prefix, key, options.suggestion(key, spec))
+      return nil, ('unknown option "%s%s"%s'):format(prefix, key, options.suggestion(key, spec))
     end
   end
   local checked = {}

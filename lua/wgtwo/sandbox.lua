@@ -17,6 +17,7 @@ local errors = require "wgtwo.error"
 local kinds = require "wgtwo.sandbox.kinds"
 local loop = require "wgtwo.loop"
 local message = require "wgtwo.message"
+local options = require "wgtwo.options"
 local settings = require "wgtwo.sandbox.settings"
 
 local START_TIMEOUT <const>, REQUEST_TIMEOUT <const> = 10, 30
@@ -174,17 +175,22 @@ end
 -- @treturn table
 -- @usage local client <close> = assert(wgtwo.connect(sandbox:client()))
 function Sandbox:client(id)
-  local options = { target = self.target, tls = { ca_file = self.ca_file }, auth = false }
-  if id == false then return options end
+  local given = { target = self.target, tls = { ca_file = self.ca_file }, auth = false }
+  if id == false then return given end
   local client = self.first_client
   if id and id ~= client.id then
     error(("the sandbox's first client is %q: give others with auth"):format(client.id), 2)
   end
-  options.auth = require("wgtwo.oauth").client_credentials{
+  given.auth = require("wgtwo.oauth").client_credentials{
     client_id = client.id, client_secret = client.secret, token_url = self.url .. "/oauth2/token",
   }
-  return options
+  return given
 end
+
+local event_options = {
+  type = { type = "string", required = true }, number = { type = "string" },
+  payload = { type = { "table", "userdata" } }, client = { type = "string", nonempty = true },
+}
 
 --- Publishes an event.
 -- @tparam table event `type` (a v0 type or a v1 stream's name), `number` (its subscriber; default: one of the pool),
@@ -195,7 +201,7 @@ end
 -- @raise an unknown type, a field that the payload's type does not have, a number that is none
 -- @usage sandbox:publish{ type = "SMS_EVENT", number = "+4799990001", payload = { text = "hi" } }
 function Sandbox:publish(event)
-  if type(event) ~= "table" then error("sandbox:publish: a table is needed", 2) end
+  event = options.check("sandbox:publish", event, event_options)
   local kind, wrong = kinds.get(event.type)
   if not kind then error("sandbox:publish: " .. wrong, 2) end
   local payload
@@ -246,6 +252,7 @@ end
 -- @raise an unknown field, method or code
 -- @usage sandbox:fault{ method = "…/Ack", code = "UNAVAILABLE", count = 2 }
 function Sandbox:fault(fault)
+  if type(fault) ~= "table" or next(fault) == nil then error("sandbox:fault: a table that says which is needed", 2) end
   local answer, err = ask(self, "POST", "/admin/faults", fault, 2)
   return answer and math.tointeger(answer.id), err
 end

@@ -165,14 +165,16 @@ end
 -- The services
 
 local function service_class(version)
-  local class = {}
+  local title, class = version == "v1" and "client.sms" or "client.sms_v0", {}
   for name, entry in pairs(methods[version]) do
     class[name] = function(self, request, o)
+      if type(self) ~= "table" or not rawget(self, "client") then
+        error(("call it with a colon: %s:%s{ … }"):format(title, name), 2)
+      end
       local reply, err = send(self.client, entry, request, o)
       return reply, err
     end
   end
-  local title = version == "v1" and "client.sms" or "client.sms_v0"
   return {
     __index = function(_, key)
       local method = class[key]

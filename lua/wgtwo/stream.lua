@@ -108,7 +108,7 @@ end
 -- @treturn ?wgtwo.error where it did not end well; of kind "timeout" where nothing came in time: the stream goes on
 -- @usage local message, err = stream:read(5)
 function Stream:read(timeout)
-  local deadline = timeout and core.now() + timeout
+  local deadline = loop.deadline(timeout)
   while not self.over do
     local op = self.op
     local message, problem, reason = op:take()
@@ -140,7 +140,7 @@ end
 
 --- Starts a write, or the end of writing, as soon as the one before it is through.
 local function send(self, operation, bytes, timeout)
-  local deadline = timeout and core.now() + timeout
+  local deadline = loop.deadline(timeout)
   while not self.over do
     local op = self.op
     local started = op[operation](op, bytes)

@@ -171,7 +171,7 @@ Task.__name = "wgtwo.task"
 function Task:join(timeout)
   local task = self.task
   if task == alive[running()] then error("a task cannot join itself", 2) end
-  local deadline = timeout and core.now() + timeout
+  local deadline = waiters.deadline(timeout)
   while not task.ended do
     if not tasks.wait(task, deadline) and not task.ended then
       return nil, errors.timeout(("the task did not end within %g s"):format(timeout))

@@ -15,6 +15,16 @@ local waiters = {}
 local first = {}            -- key → its first entry; the first's `previous` is the last
 local deadlines = timers.new()
 
+--- See `wgtwo.loop.deadline`.
+function waiters.deadline(timeout, level)
+  if timeout == nil then return nil end
+  if type(timeout) ~= "number" or timeout ~= timeout then
+    local what = type(timeout) == "number" and "not a number" or "a " .. type(timeout)
+    error("a timeout is a number of seconds, or nil, not " .. what, (level or 2) + 1)
+  end
+  return core.now() + timeout
+end
+
 local function link(entry, key)
   entry.key, entry.next = key, nil
   local head = first[key]

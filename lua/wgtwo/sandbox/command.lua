@@ -71,6 +71,8 @@ local function parse(words)
       os.exit(0, true)
     elseif flags[word] and not value then
       parsed[flags[word]] = true
+    elseif flags[word] then
+      fail("%s takes no value", word)
     elseif values[word] then
       if not value then
         index = index + 1

@@ -1,0 +1,104 @@
+-- What is used wrongly is told in one line, at the line of the script, and names the thing and the remedy.
+
+local wgtwo = require("wgtwo")
+
+describe("misuse", function()
+  local sandbox, client
+
+  setup(function()
+    sandbox = assert(wgtwo.sandbox.start{})
+    client = assert(wgtwo.connect(sandbox:client()))
+  end)
+
+  teardown(function()
+    client:close()
+    sandbox:close()
+  end)
+
+  -- What `f` raises, with its place.
+  local function complaint(f)
+    local ok, message = pcall(f)
+    assert.is_false(ok, "did not raise")
+    assert.matches("misuse_spec.lua:%d+: ", message)
+    return (message:gsub("^.-:%d+: ", ""))
+  end
+
+  it("of a timeout that is no number does not fail inside of the rock", function()
+    local stream <close> = assert(client:stream("NumberLookupService/NumberLookup"))
+    local events <close> = client:events{ types = { "SMS_EVENT" }, queue = "misuse" }
+    local task = wgtwo.spawn(function() end)
+    local calls = {
+      function() stream:read("5") end,
+      function() stream:write({}, {}) end,
+      function() events:next("5") end,
+      function() events:close("5") end,
+      function() task:join("5") end,
+      function() client:close("5") end,
+      function() client.auth:token({ "events.sms.subscribe" }, "5") end,
+      function() events:next(0 / 0) end,
+    }
+    for _, f in ipairs(calls) do
+      assert.matches("a timeout is a number of seconds, or nil, not ", complaint(f), 1, true)
+    end
+  end)
+
+  it("of a client's close leaves the client open", function()
+    pcall(client.close, client, {})
+    assert.is_false(client.closed)
+    assert.is_truthy(client:call("GetConsentsForSubscription", {}))
+  end)
+
+  it("of a timeout that is over already is none: nothing is waited for", function()
+    local events <close> = client:events{ types = { "SMS_EVENT" }, queue = "misuse" }
+    local event, err = events:next(-1)
+    assert.is_nil(event)
+    assert.equal("timeout", err.kind)
+  end)
+
+  it("of a token where a source belongs names wgtwo.oauth.static, and does not show the token", function()
+    local message = complaint(function() wgtwo.connect{ target = sandbox.target, auth = "s3cr3t-t0k3n" } end)
+    assert.matches("wgtwo.oauth.static(token)", message, 1, true)
+    assert.not_matches("s3cr3t", message)
+  end)
+
+  it("of a start that is no time names the option, and no file of the rock", function()
+    local message = complaint(function()
+      client:events{ types = { "SMS_EVENT" }, start = { timestamp = "nonsense" } }
+    end)
+    assert.matches("^client:events: start: .*'nonsense' is no timestamp", message)
+    assert.not_matches("%.lua:", message)
+  end)
+
+  it("of an event's field is told at the line of the script", function()
+    sandbox:publish{ type = "SMS_EVENT" }
+    local events <close> = client:events{ types = { "SMS_EVENT" }, start = "oldest" }
+    local event = assert(events:next(5))
+    assert.matches("has no field 'sms_evnt'.*sms_event", complaint(function() return event.sms_evnt end))
+  end)
+
+  it("of a nested option names all of it", function()
+    assert.matches('unknown option "keepalive.tim"; did you mean "time"?',
+      complaint(function() wgtwo.connect{ keepalive = { tim = 5 } } end), 1, true)
+  end)
+
+  it("of client.sms with a dot says that it wants a colon", function()
+    assert.equal("call it with a colon: client.sms:send_text_to_subscriber{ … }",
+      complaint(function() client.sms.send_text_to_subscriber{ content = "hi" } end))
+  end)
+
+  it("of the sandbox's publish and fault names what is unknown, or missing", function()
+    assert.matches('unknown option "nubmer"; did you mean "number"?',
+      complaint(function() sandbox:publish{ type = "SMS_EVENT", nubmer = "+4799990001" } end), 1, true)
+    assert.matches("type is required", complaint(function() sandbox:publish{} end))
+    assert.matches("a table that says which is needed", complaint(function() sandbox:fault() end))
+    assert.equal(0, #sandbox:faults())
+  end)
+end)
+
+describe("an SMS whose fate is unknown", function()
+  it("is not said to be worth another try", function()
+    local err = wgtwo.error.new{ kind = "rpc", code = "DEADLINE_EXCEEDED", outcome = "unknown", retryable = false }
+    assert.matches("it may have happened nevertheless", tostring(err))
+    assert.not_matches("try again", tostring(err))
+  end)
+end)
