@@ -33,8 +33,8 @@ static void destroy_request(Op *op) {
     explicit_bzero(header->data, strlen(header->data));
   curl_slist_free_all(request->headers);
   wipe(request->body, request->body_length);
-  wipe(request->answer_body.bytes, request->answer_body.length);
-  wipe(request->answer_headers.bytes, request->answer_headers.length);
+  wipe(request->answer_body.bytes, request->answer_body.size);
+  wipe(request->answer_headers.bytes, request->answer_headers.size); /* those of an interim answer too */
   free(request->place);
   free(request->ca_file);
   free(request);
@@ -140,7 +140,8 @@ static Options read_options(lua_State *L, OptionTable o) {
 }
 
 static bool is_loopback(const char *host) {
-  return strcasecmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 || strcmp(host, "[::1]") == 0;
+  bool four = strncmp(host, "127.", 4) == 0 && host[strspn(host, "0123456789.")] == '\0'; /* not 127.example.com */
+  return strcasecmp(host, "localhost") == 0 || four || strcmp(host, "[::1]") == 0;
 }
 
 /* "host:port", or NULL. The caller frees it. */
