@@ -403,12 +403,14 @@ static void set_count(lua_State *L, const char *name, atomic_llong *count) {
  * The forwarder becomes ready when a connection came or ended. */
 static int forwarder_stats(lua_State *L) {
   Forwarder *forwarder = check_forwarder(L);
+  op_hold(L);
   lua_createtable(L, 0, 5);
   set_count(L, "connections", &forwarder->open);
   set_count(L, "accepted", &forwarder->accepted);
   set_count(L, "up", &forwarder->wire.traffic.up);
   set_count(L, "down", &forwarder->wire.traffic.down);
   set_count(L, "dropped", &forwarder->wire.traffic.dropped);
+  op_let_go(L);
   return 1;
 }
 
