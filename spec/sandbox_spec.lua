@@ -426,6 +426,30 @@ describe("sandbox", function()
     end)
   end)
 
+  it("holds 200 streams with 200 events in flight each", function()
+    local sandbox <close> = support.start{ clock = "virtual" }
+    local client <close> = support.connect(sandbox)
+    local streams = {}
+    for i = 1, 200 do
+      streams[i] = assert(client:stream(SUBSCRIBE, { type = { "SMS_EVENT" }, max_in_flight = 200,
+        manual_ack = { enable = true } }))
+    end
+    support.until_(function() return #sandbox:streams() == 200 end, "the opening of all streams")
+    sandbox:generate{ { types = { "SMS_EVENT" }, rate = 1000 } }
+    sandbox:advance(0.25)
+    local function is_full()
+      for _, stream in ipairs(sandbox:streams()) do
+        if stream.in_flight < 200 then return false end
+      end
+      return true
+    end
+    support.until_(is_full, "200 in flight")
+    for _, stream in ipairs(streams) do
+      for _ = 1, 200 do read(stream) end
+      stream:close()
+    end
+  end)
+
   it("memory is bounded by the history", function()
     local sandbox <close> = support.start{ clock = "virtual", history_events = 1000, generate = { rate = 1000 } }
     local function resident()

@@ -9,7 +9,7 @@
 local programs = require "spec.bench.programs"
 local report = require "spec.bench.report"
 
-local GROUPS = { "stream", "ack", "unary", "codec", "memory", "idle", "start", "scaling" }
+local GROUPS = { "stream", "ack", "unary", "codec", "memory", "idle", "start", "scaling", "sandbox" }
 
 local function read_options(arguments)
   local o = { rows = table.concat(GROUPS, ","), rounds = 5, build = ".build/bench" }

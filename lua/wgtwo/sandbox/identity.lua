@@ -28,12 +28,14 @@ local function base64url(bytes)
   return table.concat(text)
 end
 
+local subject_of = random.remembered(function(text) return random.of(text):uuid() end)
+
 --- The subject of a user for a client: pairwise, so two clients see different ones.
 -- @tparam string client its id
 -- @tparam table user
 -- @treturn string
 function identity.subject(client, user)
-  return random.of("subject " .. client .. " " .. user.number):uuid()
+  return subject_of("subject " .. client .. " " .. user.number)
 end
 
 --- What the user info endpoint says.

@@ -30,7 +30,7 @@ end
 -- @treturn table
 function Journal:open(method, path, metadata, peer)
   local entry = setmetatable({ at = self.clock:now(), method = method, path = path, metadata = metadata, peer = peer,
-    received_count = 0, sent_count = 0, requests = nil, replies = nil, client = nil, status = nil, id = nil,
+    received_count = 0, sent_count = 0, request = nil, reply = nil, client = nil, status = nil, id = nil,
       fault = nil,
     limit = self.limits.journal_messages }, Entry)
   local last = self.last + 1
@@ -61,8 +61,9 @@ function Entry:received(message)
   local count = self.received_count + 1
   self.received_count = count
   if count == 1 then
-    self.requests = { message }
+    self.request = message -- most calls have one: no list for it
   elseif count <= self.limit then
+    self.requests = self.requests or { self.request }
     self.requests[count] = message
   end
 end
@@ -72,8 +73,9 @@ function Entry:sent(bytes)
   local count = self.sent_count + 1
   self.sent_count = count
   if count == 1 then
-    self.replies = { bytes }
+    self.reply = bytes
   elseif count <= self.limit then
+    self.replies = self.replies or { self.reply }
     self.replies[count] = bytes
   end
 end
@@ -101,7 +103,7 @@ end
 
 local function shown_messages(list, kind)
   local shown = {}
-  for i, message in ipairs(list or {}) do
+  for i, message in ipairs(list) do
     if type(message) == "string" then message = kind and core.decode(kind, message) end
     shown[i] = message and as_json(message) or { invalid = true }
   end
@@ -116,12 +118,13 @@ local function describe(entry)
       code = fields.code, requests = core.json_array{ fields.request }, fault = fields.fault }
   end
   local method, reason = entry.method, entry.status
+  local requests, replies = entry.requests or { entry.request }, entry.replies or { entry.reply }
   local secret = method and method.service == "wgtwo.sim.v0.SimAuthenticationService"
   return {
     id = entry.id, time = clock.format(entry.at), method = method and method.name or entry.path:gsub("^/", ""),
     client = entry.client, peer = entry.peer, metadata = shown_metadata(entry.metadata),
-    requests = shown_messages(entry.requests, method and method.input), received = entry.received_count,
-    replies = secret and core.json_array{} or shown_messages(entry.replies, method and method.output),
+    requests = shown_messages(requests, method and method.input), received = entry.received_count,
+    replies = secret and core.json_array{} or shown_messages(replies, method and method.output),
     sent = entry.sent_count, code = reason and reason.name, message = reason and reason.message ~= "" and reason.message
       or nil, fault = entry.fault,
   }

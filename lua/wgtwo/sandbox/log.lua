@@ -2,7 +2,7 @@
 --
 -- An event has `id` (1, 2, 3 … over all kinds), `kind`, `at` (seconds since 1970), `number` (its subscriber),
 -- `client` (the OAuth client that may see it; nil: every one), `body` (its payload and what else is the same in every
--- delivery, as bytes), `records` (one for each subscription that got it; nil: none has).
+-- delivery, as bytes), `records` (one for each subscription that got it; false: none has).
 --
 -- @module wgtwo.sandbox.log
 
@@ -65,11 +65,10 @@ function Log:prune()
 end
 
 --- Adds an event.
--- @tparam table event `kind`, `payload`, and what is known of `number`, `client`, `sub`
+-- @tparam table event `kind`, `at`, `payload`, and what is known of `number`, `client`, `sub`
 -- @treturn table the event
 -- @raise where the payload does not fit its type
 function Log:append(event)
-  event.at = event.at or self.clock:now()
   event.body, event.payload = encode_body(event, self.limits.numbers_without_plus), nil
   local id = self.last + 1
   event.id = id

@@ -60,15 +60,17 @@ end
 --- The subscription id that a number has: the same for the same number.
 -- @tparam string number
 -- @treturn string
-function numbers.subscription_id(number)
+-- @function subscription_id
+numbers.subscription_id = random.remembered(function(number)
   return random.of("subscription " .. number):uuid()
-end
+end)
 
 --- The IMSI that a number has (MCC 242, MNC 99).
 -- @tparam string number
 -- @treturn string 15 digits
-function numbers.imsi(number)
+-- @function imsi
+numbers.imsi = random.remembered(function(number)
   return "24299" .. random.of("imsi " .. number):digits(10)
-end
+end)
 
 return numbers

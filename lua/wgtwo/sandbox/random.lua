@@ -12,6 +12,7 @@ local random = {}
 
 local byte, format = string.byte, string.format
 
+local REMEMBERED <const> = 10000
 local GOLDEN <const> = 0x9E3779B97F4A7C15
 
 local forms = {} -- of numbers of so many digits
@@ -43,6 +44,21 @@ end
 -- @treturn table a generator
 function random.of(text)
   return random.new(0, text)
+end
+
+--- Remembers what a function makes of a text, for a while.
+-- @tparam function make text → value; the same for the same text
+-- @treturn function
+function random.remembered(make)
+  local values, count = {}, 0
+  return function(text)
+    local value = values[text]
+    if value then return value end
+    if count == REMEMBERED then values, count = {}, 0 end
+    value, count = make(text), count + 1
+    values[text] = value
+    return value
+  end
 end
 
 --- 64 random bits, as an integer.

@@ -99,8 +99,8 @@ function Server:publish_event(wish)
   local subject = wish.payload and payloads.subject(wish.payload)
   local number = wish.number or subject or r:pick(self:pool(wish.client))
   local payload = payloads.make(kind, number, wish.payload, r)
-  local event = { kind = kind, number = number, client = wish.client, sub = owner_subject(wish.client, number),
-    payload = payload }
+  local event = { id = false, kind = kind, at = self.clock:now(), number = number, client = wish.client,
+    sub = owner_subject(wish.client, number), payload = payload, body = false, records = false }
   local ok, problem = pcall(self.log.append, self.log, event)
   if not ok then return nil, tostring(problem) end
   self.subscriptions:published(event)

@@ -41,7 +41,8 @@ end
 --- A new record of an event, which the event knows too.
 -- @treturn table
 function subscription.record(sub, event)
-  local record = { event = event, subscription = sub, deliveries = 0 }
+  local record = { event = event, subscription = sub, deliveries = 0, acked = false, due = false, member = false,
+    previous = false, next = false }
   local records = event.records
   if records then
     records[#records + 1] = record
@@ -59,7 +60,7 @@ end
 -- What a member has in flight: a list by due time, which is the order of delivery since its timeout is one for all ----
 
 local function push_flight(member, record)
-  record.previous, record.next = member.newest, nil
+  record.previous, record.next = member.newest, false
   if member.newest then member.newest.next = record else member.oldest = record end
   member.newest = record
   member.in_flight = member.in_flight + 1
@@ -70,7 +71,7 @@ local function take_flight(record)
   local member = record.member
   if record.previous then record.previous.next = record.next else member.oldest = record.next end
   if record.next then record.next.previous = record.previous else member.newest = record.previous end
-  record.previous, record.next, record.member = nil, nil, nil
+  record.previous, record.next, record.member = false, false, false
   member.in_flight = member.in_flight - 1
   return member
 end

@@ -1,0 +1,78 @@
+-- The sandbox: how many events it sends and takes acknowledgements for on this machine, together with its clients; how
+-- long it takes to start; what it does while nothing happens.
+
+local core = require "wgtwo.core"
+local meter = require "spec.bench.meter"
+local programs = require "spec.bench.programs"
+
+local sandbox = { client = {} }
+
+local RATE = 30000 -- events a second that it is asked for, above the target
+local IDLE_SECONDS = 4
+
+-- One member of a queue. The time begins with the first event, and ends with the last acknowledgement.
+function sandbox.client.acknowledge(connection, n)
+  local client = assert(require("wgtwo").connect(connection))
+  local events = client:events{ types = { "SMS_EVENT" }, queue = "bench", max_in_flight = 200 }
+  local first
+  for seen = 1, n do
+    local event = assert(events:next())
+    first = first or meter.look()
+    event:ack()
+    if seen == n then break end
+  end
+  assert(events:close())
+  return meter.rate(n, first)
+end
+
+--- One run: a sandbox that makes events, and clients that share them.
+local function run(n, clients, secure)
+  local wgtwo = require "wgtwo"
+  local running <close> = assert(wgtwo.sandbox.start{ generate = { types = { "SMS_EVENT" }, rate = RATE } })
+  local processes, total = {}, 0
+  for i = 1, clients do
+    processes[i] = programs.start(programs.lua, "spec/bench/client.lua", "sandbox", "acknowledge",
+      secure and running.target or running.plaintext_target, secure and running.ca_file or "-", n // clients)
+  end
+  for _, process in ipairs(processes) do total = total + process.pairs.rate end
+  return { rate = total }
+end
+
+local function start()
+  local before = core.now()
+  local running <close> = assert(require("wgtwo").sandbox.start{})
+  return { ms = (core.now() - before) * 1000, pid = running.pid }
+end
+
+local function cpu_of(pid)
+  local file <close> = assert(io.open(("/proc/%d/stat"):format(pid)))
+  local user, system = file:read("a"):match("^%d+ %b() %S" .. (" %S+"):rep(10) .. " (%d+) (%d+)")
+  return (user + system) * 10 -- ms
+end
+
+local function idle()
+  local running <close> = assert(require("wgtwo").sandbox.start{})
+  os.execute("sleep 1") -- what the beginning leaves to do
+  local before = cpu_of(running.pid)
+  os.execute(("sleep %d"):format(IDLE_SECONDS))
+  return { ms = (cpu_of(running.pid) - before) / IDLE_SECONDS }
+end
+
+function sandbox.measure(bench)
+  local n = bench.amount(100000)
+  local results = bench.alternate{
+    { "one", run, n, 1, false }, { "two", run, n, 2, false }, { "secure", run, n, 1, true },
+    { "start", start }, { "idle", idle },
+  }
+  local function row(name, unit, what, field, target)
+    target.of = "value"
+    bench.row{ name = name, unit = unit, wgtwo = results[what](field), target = target }
+  end
+  row("events with acks, one client, plaintext", "events/s", "one", "rate", { least = 20000 })
+  row("events with acks, two clients, plaintext", "events/s", "two", "rate", { least = 20000 })
+  row("events with acks, one client, TLS", "events/s", "secure", "rate", { least = 20000 })
+  row("start until ready", "ms", "start", "ms", { most = 200 })
+  row("CPU while idle, of a second", "ms", "idle", "ms", { most = 5 })
+end
+
+return sandbox
