@@ -255,9 +255,8 @@ THREAD_SPEC ?= $(filter-out $(addprefix spec/,fork_spec.lua interrupt_spec.lua s
 SUPPRESSIONS := $(CURDIR)/spec/support
 
 sanitize: deps-lint ## AddressSanitizer with leak detection and UBSan, aggressive collection, ThreadSanitizer
-	$(build) sanitize-memory
-	$(build) sanitize-collection
-	$(build) sanitize-threads
+	@failed=0; for pass in memory collection threads; do \
+	  $(MAKE) --no-print-directory sanitize-$$pass || failed=1; done; exit $$failed
 
 # log_path: a report is found also when the process that it is about was a child of a test.
 # intercept_tls_get_addr=0: else the leak check now and then takes a wrong address for thread-local storage and crashes.
