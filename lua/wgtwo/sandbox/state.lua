@@ -125,6 +125,9 @@ end
 function state.open(sandbox, path)
   local found, dbi = pcall(require, "DBI")
   if not found then return nil, "state needs SQLite for Lua: install lua-dbi-sqlite3 (LuaRocks: luadbi-sqlite3)" end
+  local file, reason = io.open(path, "ab") -- says why not better than SQLite does
+  if not file then return nil, "cannot open the state file " .. reason end
+  file:close()
   local connection, problem = dbi.Connect("SQLite3", path)
   if not connection then return nil, ("cannot open the state file %s: %s"):format(path, tostring(problem)) end
   local self = setmetatable({ sandbox = sandbox, path = path, connection = connection, written = 0, seen = -1,
