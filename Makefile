@@ -51,13 +51,15 @@ OWN_LDFLAGS := -Wl,-z,nodelete -pthread
 COMPILE = $(CC) $(OWN_CPPFLAGS) $(OWN_CFLAGS) $(CPPFLAGS) $(CFLAGS) $(SANITIZE_FLAGS)
 LINK = $(CC) $(LIBFLAG) $(OWN_LDFLAGS) $(SANITIZE_FLAGS) $(LDFLAGS) $(LIBRARY_LIBDIRS)
 
-CORE_LIBS := -lgrpc -lgpr -lprotobuf-c -lcurl -ljansson -lssl -lcrypto
+CORE_LIBS := -lgrpc -lgpr -lprotobuf-c -ljansson -lssl -lcrypto
+HTTP_LIBS := -lcurl
 HTTPD_LIBS := -lmicrohttpd -lssl -lcrypto -ljansson
 
 # ---- sources --------------------------------------------------------------------------------------
 
 HTTPD_SOURCES := $(wildcard csrc/httpd.c csrc/httpd_*.c csrc/certificate.c)
-CORE_SOURCES := $(filter-out $(HTTPD_SOURCES),$(wildcard csrc/*.c))
+HTTP_SOURCES := csrc/http.c csrc/http_worker.c csrc/loop_lent.c
+CORE_SOURCES := $(filter-out $(HTTPD_SOURCES) $(HTTP_SOURCES),$(wildcard csrc/*.c))
 C_FILES := $(wildcard csrc/*.c csrc/*.h spec/fuzz/*.c spec/fuzz/*.h spec/support/*.c spec/bench/*.c)
 LUA_FILES := $(shell find lua -name '*.lua' 2>/dev/null)
 PROTO_FILES := $(shell find proto -name '*.proto' 2>/dev/null)
@@ -79,7 +81,8 @@ endif
 object = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 CORE_OBJECTS := $(call object,$(CORE_SOURCES)) $(BUILD)/obj/descriptor.pb-c.o
 HTTPD_OBJECTS := $(call object,$(HTTPD_SOURCES))
-MODULES := $(BUILD)/lib/wgtwo/core.so $(if $(HTTPD_SOURCES),$(BUILD)/lib/wgtwo/httpd.so)
+HTTP_OBJECTS := $(call object,$(HTTP_SOURCES))
+MODULES := $(BUILD)/lib/wgtwo/core.so $(BUILD)/lib/wgtwo/http.so $(if $(HTTPD_SOURCES),$(BUILD)/lib/wgtwo/httpd.so)
 
 # The build tree as Lua sees it; child processes of the tests change directory, so paths are absolute.
 export LUA_PATH := $(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(abspath $(GENERATED))/share/?.lua;$(CURDIR)/?.lua;;
@@ -153,6 +156,10 @@ $(BUILD)/lib/wgtwo/core.so: $(CORE_OBJECTS)
 	@mkdir -p $(@D)
 	$(call say,LD $@) $(LINK) $^ -o $@.new $(CORE_LIBS) && mv $@.new $@
 
+$(BUILD)/lib/wgtwo/http.so: $(HTTP_OBJECTS)
+	@mkdir -p $(@D)
+	$(call say,LD $@) $(LINK) $^ -o $@.new $(HTTP_LIBS) && mv $@.new $@
+
 $(BUILD)/lib/wgtwo/httpd.so: $(HTTPD_OBJECTS)
 	@mkdir -p $(@D)
 	$(call say,LD $@) $(LINK) $^ -o $@.new $(HTTPD_LIBS) && mv $@.new $@
@@ -181,7 +188,7 @@ $(GENERATED)/share/wgtwo/apidocs.binpb: $(PROTO_FILES) $(BUILD)/proto.list
 	$(call protoc,--include_source_info)
 endif
 
--include $(patsubst %.o,%.d,$(CORE_OBJECTS) $(HTTPD_OBJECTS))
+-include $(patsubst %.o,%.d,$(CORE_OBJECTS) $(HTTP_OBJECTS) $(HTTPD_OBJECTS))
 
 # ---- set-up ---------------------------------------------------------------------------------------
 

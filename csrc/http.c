@@ -5,7 +5,6 @@
  * append to bounded C buffers; take() turns the result into Lua values. Secrets (body, headers) are wiped before their
  * memory is freed, and no text that comes out of here holds more of a URL than host and port.
  */
-#include "http.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 
 #include "http_worker.h"
+#include "loop_lent.h"
 #include "option.h"
 
 enum { MAX_BODY = 1024 * 1024, MAX_HEADERS = 64 * 1024 };
@@ -421,10 +421,15 @@ static int take(lua_State *L) {
   return 1;
 }
 
-void http_register(lua_State *L) {
+__attribute__((visibility("default"))) int luaopen_wgtwo_http(lua_State *L);
+
+int luaopen_wgtwo_http(lua_State *L) {
   static const luaL_Reg methods[] = { { "take", take }, { NULL, NULL } };
   static const luaL_Reg functions[] = { { "http", http }, { NULL, NULL } };
+  luaL_checkversion(L);
+  loop_borrow(L, "wgtwo.http");
   op_kind_register(L, &http_kind, methods, close_request);
   http_worker_register(L);
-  luaL_setfuncs(L, functions, 0);
+  luaL_newlib(L, functions);
+  return 1;
 }

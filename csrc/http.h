@@ -1,4 +1,6 @@
-/* HTTP requests (RFC 9110) through libcurl, off the Lua thread: core.http. */
+/* core.http, which loads wgtwo.http (http.c) when it is first called: HTTP requests through libcurl, off the Lua
+ * thread.
+ */
 #ifndef WGTWO_HTTP_H
 #define WGTWO_HTTP_H
 

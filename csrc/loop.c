@@ -348,6 +348,8 @@ void loop_uncount_op(Loop *loop) {
 
 static LoopApi api = {
   .get = loop_get,
+  .is_foreign = loop_is_foreign,
+  .start_thread = loop_start_thread,
   .use = loop_use,
   .op_init = op_init,
   .op_own = op_own,

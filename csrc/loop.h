@@ -70,11 +70,13 @@ void loop_woken(Loop *loop, const struct epoll_event *event);
 void loop_register(lua_State *L);
 void poll_register(lua_State *L);
 
-/* The functions that a module of its own (wgtwo.httpd) needs, as a light userdata in the registry under LOOP_API_KEY.
- */
+/* The functions that a module of its own (wgtwo.http, wgtwo.httpd) needs, as a light userdata in the registry under
+ * LOOP_API_KEY. */
 #define LOOP_API_KEY "wgtwo.loop.api"
 typedef struct LoopApi {
   Loop *(*get)(lua_State *L);
+  bool (*is_foreign)(const Loop *loop);
+  int (*start_thread)(Loop *loop, pthread_t *thread, void *(*run)(void *), void *arg);
   void (*use)(Loop *loop);
   void (*op_init)(Op *op, OpKind *kind, Loop *loop);
   void (*op_own)(Op *op);

@@ -42,6 +42,7 @@ describe("core.meta.lua", function()
   end)
 
   it("has every method of the core's objects, and no other", function()
+    require "wgtwo.http" -- which core.http loads when it is called
     for owner in pairs(stubs) do
       if owner ~= "core" and owner ~= "op" then
         local class = text:match("%-%-%-@class (wgtwo%.[%w_]+)[^\n]*\nlocal " .. owner .. " = ")
