@@ -26,8 +26,16 @@ if not (os.getenv("WGTWO_ENV") or os.getenv("WGTWO_SANDBOX") or os.getenv("CLIEN
 end
 local client <close> = assert(wgtwo.connect(options))
 
-local method = wgtwo.schema.resolve(name or "GetConsentsForSubscription")
-local request = assert(wgtwo.message.fromjson(method.input, json or "{}"))
+-- What is typed wrongly is told in one line, and ends the script.
+local function checked(ok, result, err)
+  if ok and result then return result end
+  io.stderr:write(tostring(err or result), "\n")
+  if sandbox then sandbox:close() end
+  os.exit(1, true)
+end
+
+local method = checked(pcall(wgtwo.schema.resolve, name or "GetConsentsForSubscription"))
+local request = checked(true, wgtwo.message.fromjson(method.input, json or "{}"))
 print(method.name .. (method.scope and (" needs the scope " .. method.scope) or ""))
 
 local failure

@@ -9,7 +9,11 @@
 local wgtwo = require "wgtwo"
 
 io.stdout:setvbuf("line")
-local count = tonumber(arg and arg[1]) or math.huge
+local count = tonumber(arg and arg[1] or math.huge)
+if not count or count < 1 then
+  io.stderr:write("COUNT is a number, 1 or more, not ", arg[1], "\n")
+  os.exit(1)
+end
 
 local options, sandbox
 if not (os.getenv("WGTWO_ENV") or os.getenv("WGTWO_SANDBOX") or os.getenv("CLIENT_ID")

@@ -338,3 +338,29 @@ describe("client", function()
     end)
   end)
 end)
+
+describe("a client of the environment local", function()
+  it("finds its sandbox again when that was started anew, with another certificate", function()
+    local process = require("spec.support.process")
+    local first = assert(wgtwo.sandbox.start{})
+    local port, http_port = first.target:match(":(%d+)$"), first.url:match(":(%d+)$")
+    local script = [[
+      local wgtwo = require "wgtwo"
+      local client <close> = assert(wgtwo.connect{ logger = false })
+      local sub <close> = client:events{ types = { "SMS_EVENT" }, queue = "again",
+        reconnect = { initial = 0.05, max = 0.2 } }
+      print("ready")
+      local event, err = sub:next(20)
+      print(event and event.number or err)
+    ]]
+    local child = process.start(script, { env = { WGTWO_SANDBOX = first.url, WGTWO_ENV = false,
+      WGTWO_CLIENT_ID = false, CLIENT_ID = false } })
+    assert.equal("ready", child:line())
+    first:close()
+    local second <close> = assert(wgtwo.sandbox.start{ port = math.tointeger(port),
+      http_port = math.tointeger(http_port), generate = { types = { "SMS_EVENT" }, rate = 20 } })
+    assert.is_truthy(second.pid)
+    local rest = child:wait()
+    assert.matches("^%+%d+\n", rest)
+  end)
+end)

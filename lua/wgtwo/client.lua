@@ -157,6 +157,15 @@ local function is_worn_out(self, channel, size, patient)
     and (patient or core.now() - self.connecting_since[size] >= limits.reconnect_backoff.initial)
 end
 
+--- A sandbox that was started again has another certificate, maybe other ports: where WGTWO_SANDBOX names it, they are
+-- found there. May wait.
+local function look_again(self)
+  if self.env ~= "local" then return end
+  local settings = target.resolve(self.options)
+  if not settings or settings.plaintext and not settings.loopback then return end
+  self.settings, self.target = settings, settings.target
+end
+
 --- The channel for messages of some size: the usual one, or one with a limit of its own.
 -- @tparam ?int max_message_size bytes; nil: the client's
 -- @tparam ?boolean patient the caller waits between its attempts
@@ -164,9 +173,12 @@ end
 -- @treturn ?wgtwo.error
 -- @local
 function Client:channel_for(max_message_size, patient)
+  if self.closed then return nil, errors.closed("the client is closed", { target = self.target }) end
   local size = max_message_size or self.options.max_message_size
   local channel, err = self.channels[size], nil
   if channel and is_worn_out(self, channel, size, patient) then
+    look_again(self)
+    if self.closed or self.channels[size] ~= channel then return self:channel_for(max_message_size, patient) end
     if not is_used(self, channel) then channel:close() end
     channel = nil
   end

@@ -159,6 +159,8 @@ local function advice(err)
     return "try again, or set a longer timeout"
   elseif code == "UNAVAILABLE" then
     return "check the target and the network, then try again"
+  elseif code == "unreachable" then
+    return "check the address and the network, then try again"
   elseif code == "invalid_client" then
     return "check the client id and secret"
   elseif code == "invalid_scope" then

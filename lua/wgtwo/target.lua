@@ -51,7 +51,10 @@ end
 --- Asks a sandbox of this rock where everything is.
 local function discover(url)
   local safe, why = endpoint.check_url(url)
-  if not safe then return failed("no_sandbox", ("WGTWO_SANDBOX %s"):format(why)) end
+  if not safe then
+    if not url:find("^https?://") then why = "must be the HTTP address of a sandbox, such as http://127.0.0.1:8080" end
+    return failed("no_sandbox", ('WGTWO_SANDBOX %s, not "%s"'):format(why, url))
+  end
   local op <close> = core.http{
     method = "GET", url = url, headers = { "Accept: application/json" }, max_body = limits.oauth.max_answer,
     timeout = limits.connect_timeout, connect_timeout = limits.connect_timeout,

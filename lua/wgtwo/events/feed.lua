@@ -80,6 +80,7 @@ local function open(self)
   if self.stopped then return end
   if not list then return self:failed(token) end
   local channel, err = client:channel_for(nil, true)
+  if self.stopped then return end
   if not channel then return self:failed(err) end
   local op = core.call(channel, { path = plan.method.path, kind = "server", reply = plan.method.output,
     part = plan.part, request = plan.request(self.last), metadata = list })
