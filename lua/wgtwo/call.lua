@@ -100,11 +100,7 @@ local function attempt(client, method, bytes, list, o, deadline, track)
   local op <close> = core.call(channel, { path = method.path, kind = "unary", request = bytes, reply = method.output,
     metadata = list, timeout = left, wait_for_ready = o.wait_for_ready, track = track })
   client.running[op] = channel
-  local reply, problem, reason = op:take()
-  while reply == false do
-    loop.wait(op)
-    reply, problem, reason = op:take()
-  end
+  local reply, problem, reason = loop.result(op)
   client.running[op] = nil
   if reply then return reply end
   if problem then return nil, call.undecodable(client, method, reason), { code = 13, sent = true } end

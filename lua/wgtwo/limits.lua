@@ -75,6 +75,7 @@ limits.ack = {
   timeout = 10,                         -- own: one attempt
   backoff = { initial = 0.1, max = 5 }, -- own: between attempts, until the event's ack timeout is over
   in_flight = 256,                      -- own: calls at a time
+  queue = 4096,                         -- own: those that wait for a place in flight; then `event:ack` waits
 }
 
 --- Event streams of `wgtwo.events.v0`.

@@ -143,6 +143,20 @@ function loop.wait(op, deadline)
   return wait(op, nil, deadline) ~= false
 end
 
+local function result_of(op, first, ...)
+  if first ~= false then return first, ... end
+  loop.wait(op)
+  return result_of(op, op:take())
+end
+
+--- Waits for the next result of an operation of the core.
+-- @tparam userdata op
+-- @return what `op:take()` gives, as soon as that is not false
+-- @usage local response, reason = loop.result(op)
+function loop.result(op)
+  return result_of(op, op:take())
+end
+
 --- Waits until one of several has news.
 -- @tparam table list of what `wait` takes
 -- @tparam ?number deadline on the clock of `now`

@@ -44,11 +44,7 @@ local function ask(self, method, path, body, level)
     method = method, url = self.url .. path, timeout = REQUEST_TIMEOUT, connect_timeout = 5, max_body = ANSWER_MAX,
     headers = { "Content-Type: application/json" }, body = body and core.json_encode(body) or nil,
   })
-  local response, reason = op:take()
-  while response == false do
-    loop.wait(op)
-    response, reason = op:take()
-  end
+  local response, reason = loop.result(op)
   if not response then return failed("unreachable", reason, { target = self.url, retryable = true }) end
   local answer = core.json_decode(response.body)
   if response.status == 200 and type(answer) == "table" then return answer end

@@ -59,11 +59,7 @@ local function discover(url)
     method = "GET", url = url, headers = { "Accept: application/json" }, max_body = limits.oauth.max_answer,
     timeout = limits.connect_timeout, connect_timeout = limits.connect_timeout,
   }
-  local response, reason = op:take()
-  while response == false do
-    loop.wait(op)
-    response, reason = op:take()
-  end
+  local response, reason = loop.result(op)
   local hint = "is the sandbox that WGTWO_SANDBOX names running?"
   if not response then return failed("no_sandbox", reason, { target = url, retryable = true, hint = hint }) end
   local body = core.json_decode(response.body)

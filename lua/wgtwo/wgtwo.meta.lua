@@ -396,6 +396,9 @@ function loop.now() end
 ---@param timeout? number seconds
 ---@return number?
 function loop.deadline(timeout) end
+---@param op wgtwo.op
+---@return any ...
+function loop.result(op) end
 ---@param op wgtwo.op|wgtwo.signal
 ---@param deadline? number
 ---@return boolean

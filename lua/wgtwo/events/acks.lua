@@ -25,8 +25,6 @@ Acks.__index = Acks
 
 local acks = {}
 
-local QUEUE_LIMIT = 4096 -- acknowledgements that wait for a place in flight
-
 local UNAUTHENTICATED = "UNAUTHENTICATED"
 
 -- Refusals that the same request would get again.
@@ -299,7 +297,7 @@ function Acks:send(request, wait, stale)
     waiters.wake(self.acker)
   end
   if not self.task then self.task = loop.daemon("acknowledgements", run, self) end
-  while self.queue.tail - self.queue.head >= QUEUE_LIMIT and not self.closed do self.room:wait() end
+  while self.queue.tail - self.queue.head >= limits.ack.queue and not self.closed do self.room:wait() end
   if wait then return wait_for(waiting) end
   return true
 end

@@ -83,11 +83,7 @@ local function attempt(request)
     timeout = request.timeout, connect_timeout = math.min(request.timeout, limits.connect_timeout),
     max_body = limits.oauth.max_answer,
   }
-  local response, reason, curl_code = op:take()
-  while response == false do
-    loop.wait(op)
-    response, reason, curl_code = op:take()
-  end
+  local response, reason, curl_code = loop.result(op)
   if not response then return nil, unreachable(request, reason, curl_code) end
   return response
 end
