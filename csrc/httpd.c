@@ -16,7 +16,7 @@
 
 enum { MAX_BODY = 1024 * 1024, CONNECTION_LIMIT = 256, CONNECTION_TIMEOUT = 60, SEND_ANSWERS_SECONDS = 1 };
 
-const LoopApi *httpd_loop;
+_Atomic(const LoopApi *) httpd_loop; /* the same for every Lua state, each of which sets it */
 
 static void destroy_httpd(Op *op) {
   Httpd *httpd = (Httpd *)op;

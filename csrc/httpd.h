@@ -33,7 +33,7 @@ typedef struct Httpd {
 } Httpd;
 
 /* The loop's functions, from the core. Set when the module is opened. */
-extern const LoopApi *httpd_loop;
+extern _Atomic(const LoopApi *) httpd_loop;
 
 /* httpd_request.c */
 

@@ -4,7 +4,7 @@
  */
 #include "loop_lent.h"
 
-static const LoopApi *core;
+static _Atomic(const LoopApi *) core; /* the same for every Lua state, each of which sets it */
 
 void loop_borrow(lua_State *L, const char *module) {
   lua_getglobal(L, "require");

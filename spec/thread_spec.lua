@@ -106,6 +106,7 @@ describe("threads", function()
         local own = hold(pair.server())
         hold(core.http({ method = "GET", url = "http://127.0.0.1:" .. forwarder:port() .. "/", timeout = 5 }))
         hold(core.spawn({ argv = { "cat" } }))
+        hold(assert(require("wgtwo.httpd").listen({ address = "127.0.0.1", port = 0 })))
         for _ = 1, number do core.poll(0.005, {}) end
         return "under way"
       ]], target)
