@@ -364,3 +364,32 @@ describe("a client of the environment local", function()
     assert.matches("^%+%d+\n", rest)
   end)
 end)
+
+describe("a subscription to a sandbox with a state file", function()
+  it("goes on when the sandbox was killed and started again on the same ports", function()
+    local path = os.tmpname()
+    local first = assert(wgtwo.sandbox.start{ state = path })
+    local given = first:client()
+    given.logger = false
+    local client <close> = assert(wgtwo.connect(given))
+    local events <close> = client:events{ types = { "SMS_EVENT" }, queue = "again",
+      reconnect = { initial = 0.05, max = 0.2 } }
+    first:publish{ type = "SMS_EVENT", payload = { text = "one" } }
+    assert(assert(events:next(10)):ack{ wait = true })
+    os.execute("kill -9 " .. first.pid)
+    local port = math.tointeger(first.target:match(":(%d+)$"))
+    local http_port = math.tointeger(first.url:match(":(%d+)$"))
+    first:close()
+    local second <close> = assert(wgtwo.sandbox.start{ state = path, port = port, http_port = http_port })
+    require("spec.support.sandbox").until_(function()
+      events:next(0.05) -- there is none: it reconnects meanwhile
+      return #second:streams() > 0
+    end, "the stream's return")
+    second:publish{ type = "SMS_EVENT", payload = { text = "two" } }
+    local event
+    repeat event = assert(events:next(20)) until event.sms_event.text == "two"
+    assert.is_true(event:ack{ wait = true })
+    second:close()
+    os.remove(path)
+  end)
+end)

@@ -148,10 +148,26 @@ end
 
 -- Listening -----------------------------------------------------------------------------------------------------------
 
+local CERTIFICATE_DAYS <const> = 30
+
+local function new_certificate()
+  local made = httpd.certificate{ names = { "localhost" }, addresses = { "127.0.0.1", "::1" }, days = CERTIFICATE_DAYS }
+  made.until_ = core.time() + CERTIFICATE_DAYS * 24 * 3600
+  return made
+end
+
+--- With a state file a sandbox that is started again has the certificate from before: its clients still trust it.
+local function find_certificate(settings)
+  if not settings.state then return new_certificate() end
+  local tomorrow = core.time() + 24 * 3600
+  return state.keep(settings.state, "certificate", function(kept) return kept.until_ > tomorrow end, new_certificate)
+end
+
 local function listen_grpc(self)
   local settings = self.settings
   local host = settings.host
-  local certificate = httpd.certificate{ names = { "localhost" }, addresses = { "127.0.0.1", "::1" }, days = 30 }
+  local certificate, unusable = find_certificate(settings)
+  if not certificate then return nil, unusable end
   self.ca = certificate.ca
   local grpc = core.server{
     ["grpc.max_receive_message_length"] = settings.max_message_size,

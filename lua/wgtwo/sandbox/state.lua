@@ -117,12 +117,7 @@ function State:close()
   self.connection:close()
 end
 
---- Opens the state file, and puts back what is in it.
--- @tparam table sandbox the server, at its beginning
--- @tparam string path
--- @treturn ?table
--- @treturn ?string why not
-function state.open(sandbox, path)
+local function connect(path)
   local found, dbi = pcall(require, "DBI")
   if not found then return nil, "state needs SQLite for Lua: install lua-dbi-sqlite3 (LuaRocks: luadbi-sqlite3)" end
   local file, reason = io.open(path, "ab") -- says why not better than SQLite does
@@ -130,6 +125,45 @@ function state.open(sandbox, path)
   file:close()
   local connection, problem = dbi.Connect("SQLite3", path)
   if not connection then return nil, ("cannot open the state file %s: %s"):format(path, tostring(problem)) end
+  return connection
+end
+
+local function keep(self, name, good, make)
+  for _, sql in ipairs(TABLES) do change(self, sql) end
+  local text = values(self, ("select value from state where name = '%s'"):format(name))[1]
+  local kept = text and core.json_decode(text)
+  if not kept or not good(kept) then
+    kept = make()
+    change(self, "insert or replace into state values (?, ?)", name, core.json_encode(kept))
+  end
+  self.connection:commit()
+  return kept
+end
+
+--- What a sandbox has for longer than one life, such as its certificate: from the file, or made and put there.
+-- @tparam string path
+-- @tparam string name
+-- @tparam function good says of the table that is there whether it may be used
+-- @tparam function make a new one
+-- @treturn ?table
+-- @treturn ?string why not
+function state.keep(path, name, good, make)
+  local connection, problem = connect(path)
+  if not connection then return nil, problem end
+  local ok, kept = pcall(keep, { connection = connection }, name, good, make)
+  connection:close()
+  if not ok then return nil, ("%s is no state file of a sandbox: %s"):format(path, tostring(kept)) end
+  return kept
+end
+
+--- Opens the state file, and puts back what is in it.
+-- @tparam table sandbox the server, at its beginning
+-- @tparam string path
+-- @treturn ?table
+-- @treturn ?string why not
+function state.open(sandbox, path)
+  local connection, problem = connect(path)
+  if not connection then return nil, problem end
   local self = setmetatable({ sandbox = sandbox, path = path, connection = connection, written = 0, seen = -1,
     saved_at = -math.huge }, State)
   local ok, taken = pcall(read, self)
