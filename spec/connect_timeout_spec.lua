@@ -85,6 +85,7 @@ describe("connect timeout", function()
       local task = wgtwo.spawn(function() return client:call(SEND, {}, { wait_for_ready = true }) end)
       service:until_(function() return forwarder:stats().accepted >= 2 end, "a second attempt to connect")
       forwarder:clear()
+      forwarder:reset() -- a connection that has lost its first bytes would never be one
       result = assert(task:join())
     end)
     assert.equal("1", result.message_id)
