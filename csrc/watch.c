@@ -1,6 +1,7 @@
 #include "watch.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <lauxlib.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@ enum { READ_MAX = 1024 * 1024 };
 
 typedef struct Watch {
   Op op;
-  int fd;
+  int fd; /* a duplicate of its own: what epoll knows must not be closed before the watch, or be another file then */
 } Watch;
 
 static void destroy_watch(Op *op) { free(op); }
@@ -36,11 +37,9 @@ static int new_watch(lua_State *L) {
   op_init(&watch->op, &watch_kind, loop);
   watch->fd = -1;
   op_adopt(L, box, &watch->op);
-  int error = loop_watch(loop, fd, &watch->op);
-  if (error == 0) {
-    watch->fd = fd;
-    return 1;
-  }
+  watch->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  int error = watch->fd < 0 ? errno : loop_watch(loop, watch->fd, &watch->op);
+  if (error == 0) return 1;
   lua_pushnil(L);
   lua_pushfstring(L, "descriptor %d cannot be watched: %s", fd, strerror(error));
   return 2;
@@ -59,7 +58,10 @@ static int watch_take(lua_State *L) {
 static int close_watch(lua_State *L) {
   Watch *watch = (Watch *)op_disown(L, 1, &watch_kind);
   if (watch == NULL) return 0;
-  if (watch->fd >= 0) loop_unwatch(watch->op.loop, watch->fd);
+  if (watch->fd >= 0) {
+    loop_unwatch(watch->op.loop, watch->fd);
+    close(watch->fd);
+  }
   op_release(&watch->op);
   return 0;
 }

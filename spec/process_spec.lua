@@ -171,6 +171,22 @@ describe("a watch", function()
     assert.equal("", core.read(fd, 10))
   end)
 
+  it("of a descriptor that was closed before it, and that a forked child still holds, is told of no more", function()
+    local child = assert(core.spawn({ argv = { "cat" } }))
+    local watch = core.watch(child:stdout())
+    local holder = fork.fork()
+    if holder == 0 then
+      require("luv").sleep(20000)
+      fork.leave(0)
+    end
+    child:close()
+    watch:close()
+    assert.equal(0, core.poll(0.05, {}))
+    assert.equal(0, core.poll(0.05, {}))
+    os.execute("kill -KILL " .. holder)
+    fork.wait(holder)
+  end)
+
   it("refuses what is no descriptor", function()
     local none, text = core.watch(9999)
     assert.is_nil(none)
