@@ -270,6 +270,8 @@ sanitize: deps-lint ## AddressSanitizer with leak detection and UBSan, aggressiv
 comma := ,
 MEMORY := address$(comma)undefined
 ASAN_FLAGS := detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1:intercept_tls_get_addr=0
+# Random addresses now and then collide with ThreadSanitizer's own.
+FIXED_LAYOUT = $(shell setarch -R true 2>/dev/null && echo setarch -R env)
 TSAN_FLAGS := ignore_noninstrumented_modules=1:second_deadlock_stack=1:atexit_sleep_ms=50
 sanitized_suite = @rm -rf $(BUILD)/$(1)/reports && mkdir -p $(BUILD)/$(1)/reports; $(3) WGTWO_TEST_SANITIZER=$(1) \
   WGTWO_TEST_REPORTS=$(BUILD_PATH)/$(1)/reports $(MAKE) --no-print-directory BUILD=$(BUILD)/$(1) SANITIZE=$(2) \
@@ -291,7 +293,7 @@ sanitize-collection:
 sanitize-threads:
 	@echo "== ThreadSanitizer"
 	$(build) BUILD=$(BUILD)/threads SANITIZE=thread all interpreter
-	$(call sanitized_suite,threads,thread,TSAN_OPTIONS=$(TSAN_FLAGS):$(call reports,threads),$(THREAD_SPEC))
+	$(call sanitized_suite,threads,thread,$(FIXED_LAYOUT) TSAN_OPTIONS=$(TSAN_FLAGS):$(call reports,threads),$(THREAD_SPEC))
 
 # fork(2) for the specs: Lua has none.
 $(BUILD)/lib/fork.so: spec/support/fork.c $(BUILD)/flags

@@ -205,8 +205,9 @@ describe("stream", function()
       call:until_cancelled()
       call.record.cancelled = true
     end)
-    assert(client:stream(LOOKUP))
+    local held = { assert(client:stream(LOOKUP)) }
     api:until_(function() return #api.calls == 1 end)
+    held[1] = nil
     api:until_(function()
       collectgarbage()
       return api.calls[1].cancelled
