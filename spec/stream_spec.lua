@@ -205,9 +205,10 @@ describe("stream", function()
       call:until_cancelled()
       call.record.cancelled = true
     end)
-    local held = { assert(client:stream(LOOKUP)) }
-    api:until_(function() return #api.calls == 1 end)
-    held[1] = nil
+    do
+      local stream <const> = assert(client:stream(LOOKUP))
+      api:until_(function() return stream and #api.calls == 1 end)
+    end
     api:until_(function()
       collectgarbage()
       return api.calls[1].cancelled
