@@ -113,8 +113,8 @@ describe("exit with a stream in flight", function()
   end)
 
   it("by a signal that nobody handles ends with that signal", function()
-    local child = process.start(victim_script:gsub("ways%[way%]%(%)", "print('ready') io.stdout:flush() while true do sub:next(30) end"),
-      { args = { target, "end" } })
+    local endless = "print('ready') io.stdout:flush() while true do sub:next(30) end"
+    local child = process.start(victim_script:gsub("ways%[way%]%(%)", endless), { args = { target, "end" } })
     local line = child:line()
     assert.equal("ready", line)
     child:kill("TERM")
