@@ -14,6 +14,8 @@
 
 typedef struct Call Call;
 
+enum { CLASS_VALUE = 1 }; /* the userdata's user value: the metatable of a stream's messages, or nil */
+
 /* One outstanding batch of a call. */
 typedef struct Part {
   Tag tag;
@@ -242,7 +244,10 @@ static void init_part(Part *part, Call *call, void (*done)(Tag *, bool)) {
   part->call = call;
 }
 
-/* core.call(channel, {path=, kind=, request=, reply=, part=, metadata=, timeout=, wait_for_ready=, track=}) -> call */
+/*
+ * core.call(channel, {path=, kind=, request=, reply=, part=, class=, metadata=, timeout=, wait_for_ready=, track=}) ->
+ * call
+ */
 static int new_call(lua_State *L) {
   static const char *const kinds[] = { "unary", "server", "client", "bidi", NULL };
   CallOptions o;
@@ -253,6 +258,7 @@ static int new_call(lua_State *L) {
   bool one_request = kind < 2;
   if (one_request && o.request == NULL) return luaL_error(L, "a %s call has a request", o.kind);
   if (kind == 0 && o.part != NULL) return luaL_error(L, "of a unary call's reply there is no part");
+  if (lua_getfield(L, 2, "class") != LUA_TNIL) luaL_checktype(L, -1, LUA_TTABLE);
   lua_getfield(L, 2, "metadata");
   int metadata_index = lua_gettop(L);
 
@@ -263,6 +269,8 @@ static int new_call(lua_State *L) {
   outcome_init(&call->outcome);
   inbox_init(&call->inbox);
   op_adopt(L, box, &call->op);
+  lua_getfield(L, 2, "class");
+  lua_setiuservalue(L, -2, CLASS_VALUE);
   call->metadata = metadata_from_lua(L, metadata_index);
   call->reply = o.reply;
   call->part = o.part;
@@ -362,12 +370,14 @@ static int take_from_inbox(lua_State *L, Call *call) {
       return 1;
     }
   }
-  return give_reply(L, call, message_push(L, call->reply, call->part, message, length));
+  MessageForm form = { call->reply, call->part, lua_getiuservalue(L, 1, CLASS_VALUE) == LUA_TTABLE ? 3 : 0, 2 };
+  return give_reply(L, call, message_push(L, &form, message, length));
 }
 
-/* call:take() -> the next reply | false: nothing yet | nil: over | nil, "decode", reason */
+/* call:take([owner]) -> the next reply | false: nothing yet | nil: over | nil, "decode", reason */
 static int call_take(lua_State *L) {
   Call *call = check_call(L);
+  lua_settop(L, 2);
   op_hold(L);
   int results = call->unary ? take_unary(L, call) : take_from_inbox(L, call);
   op_let_go(L);

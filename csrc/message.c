@@ -15,12 +15,15 @@
 /* Its address is the registry's key of the metatable, and the mark of messages. */
 static const char metatable_key;
 
+/* The user value of a view is its root, that of a message with a class its owner. */
+enum { ROOT_VALUE = 1, OWNER_VALUE = 1 };
+
 static inline bool is_root(const Message *message) { return message->bytes == (const uint8_t *)(message + 1); }
 
 /* -- Making messages -- */
 
-static Message *new_root(lua_State *L, const MessageType *type, size_t len) {
-  Message *message = lua_newuserdatauv(L, sizeof *message + len, 0);
+static Message *new_root(lua_State *L, const MessageType *type, size_t len, int user_values) {
+  Message *message = lua_newuserdatauv(L, sizeof *message + len, user_values);
   message->mark = &metatable_key;
   message->type = type;
   message->bytes = (const uint8_t *)(message + 1);
@@ -30,7 +33,7 @@ static Message *new_root(lua_State *L, const MessageType *type, size_t len) {
 }
 
 uint8_t *message_new(lua_State *L, const MessageType *type, size_t len) {
-  Message *message = new_root(L, type, len);
+  Message *message = new_root(L, type, len, 0);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &metatable_key);
   lua_setmetatable(L, -2);
   return (uint8_t *)(message + 1);
@@ -48,17 +51,30 @@ const char *message_check(lua_State *L, int index) {
   return NULL;
 }
 
-const char *message_push(lua_State *L, const MessageType *type, const Field *part, const uint8_t *bytes, size_t len) {
-  const char *reason = wire_check(type, bytes, len);
-  if (reason != NULL) return push_reason(L, type, len, reason);
-  if (part != NULL) {
-    size_t part_len = read_joined(bytes, len, part->number, NULL);
-    read_joined(bytes, len, part->number, message_new(L, part->message, part_len));
-    len = part_len;
+/* Room for the message, in its form. */
+static Message *new_formed(lua_State *L, const MessageForm *form, size_t len) {
+  const MessageType *type = form->part != NULL ? form->part->message : form->type;
+  if (form->class == 0) return (Message *)message_new(L, type, len) - 1;
+  Message *message = new_root(L, type, len, 1);
+  lua_pushvalue(L, form->owner);
+  lua_setiuservalue(L, -2, OWNER_VALUE);
+  lua_pushvalue(L, form->class);
+  lua_setmetatable(L, -2);
+  return message;
+}
+
+const char *message_push(lua_State *L, const MessageForm *form, const uint8_t *bytes, size_t len) {
+  const char *reason = wire_check(form->type, bytes, len);
+  if (reason != NULL) return push_reason(L, form->type, len, reason);
+  Message *message;
+  if (form->part != NULL) {
+    message = new_formed(L, form, read_joined(bytes, len, form->part->number, NULL));
+    read_joined(bytes, len, form->part->number, (uint8_t *)(message + 1));
   } else {
-    memcpy(message_new(L, type, len), bytes, len);
+    message = new_formed(L, form, len);
+    memcpy(message + 1, bytes, len);
   }
-  ((Message *)lua_touserdata(L, -1))->len = len;
+  message->len = message->size;
   return NULL;
 }
 
@@ -72,8 +88,8 @@ static void push_view(lua_State *L, int owner, const MessageType *type, const ui
   if (is_root(lua_touserdata(L, owner)))
     lua_pushvalue(L, owner);
   else
-    lua_getiuservalue(L, owner, 1);
-  lua_setiuservalue(L, -2, 1);
+    lua_getiuservalue(L, owner, ROOT_VALUE);
+  lua_setiuservalue(L, -2, ROOT_VALUE);
 }
 
 /* -- Taking messages -- */
@@ -98,7 +114,7 @@ static void push_submessage(lua_State *L, int owner, int metatable, const Messag
   size_t len = value->len;
   if (count > 1) len = read_joined(container, container_len, value->number, NULL);
   if (count > 1) {
-    Message *joined = new_root(L, type, len);
+    Message *joined = new_root(L, type, len, 0);
     read_joined(container, container_len, value->number, (uint8_t *)(joined + 1));
     joined->len = len;
   } else if (!is_instant(type)) {
@@ -198,20 +214,17 @@ static int message_index(lua_State *L) {
   return 1;
 }
 
-/* What delegate makes: looks up `key` for a table that stands for the message in it. Upvalue 2 has the getters. */
+/* What delegate makes: looks up `key` in a message with a class. Upvalue 2 has the getters. */
 static int delegated_index(lua_State *L) {
+  const Message *message = message_check_arg(L, 1);
   lua_settop(L, 2);
   lua_pushvalue(L, 2);
   if (lua_rawget(L, lua_upvalueindex(2)) == LUA_TFUNCTION) {
     lua_pushvalue(L, 1);
     lua_call(L, 1, 1);
-    return 1;
+  } else {
+    push_field(L, 1, lua_upvalueindex(1), message, check_field(L, message->type, 2));
   }
-  luaL_checktype(L, 1, LUA_TTABLE);
-  lua_rawgeti(L, 1, 1);
-  const Message *message = message_test(L, -1);
-  if (message == NULL) return luaL_argerror(L, 1, "it has no message");
-  push_field(L, lua_gettop(L), lua_upvalueindex(1), message, check_field(L, message->type, 2));
   return 1;
 }
 
@@ -260,8 +273,8 @@ static int message_pairs(lua_State *L) {
 /* -- Functions of wgtwo.core -- */
 
 /*
- * delegate(getters) -> an __index for tables whose [1] is a message, and which read as that message does: but for the
- * names in getters, whose functions are called with the table. Upvalue 1 is the metatable of messages.
+ * delegate(getters) -> the __index of a class: the functions in getters are called with the message for their names;
+ * any other name is a field. Upvalue 1 is the metatable of messages.
  */
 static int core_delegate(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
@@ -270,6 +283,31 @@ static int core_delegate(lua_State *L) {
   lua_insert(L, 1);
   lua_pushcclosure(L, delegated_index, 2);
   return 1;
+}
+
+/* view(message) -> the same message without its class */
+static int core_view(lua_State *L) {
+  const Message *message = message_check_arg(L, 1);
+  push_view(L, 1, message->type, message->bytes, message->len);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &metatable_key);
+  lua_setmetatable(L, -2);
+  return 1;
+}
+
+/* owner(message) -> what take was given for it, or set_owner since; nil for a message without a class */
+static int core_owner(lua_State *L) {
+  if (is_root(message_check_arg(L, 1)))
+    lua_getiuservalue(L, 1, OWNER_VALUE);
+  else
+    lua_pushnil(L);
+  return 1;
+}
+
+static int core_set_owner(lua_State *L) {
+  const Message *message = message_check_arg(L, 1);
+  lua_settop(L, 2);
+  if (!is_root(message) || !lua_setiuservalue(L, 1, OWNER_VALUE)) return luaL_argerror(L, 1, "it has no class");
+  return 0;
 }
 
 /* decode(TYPE, bytes) -> message | nil, text */
@@ -347,9 +385,12 @@ static const luaL_Reg metamethods[] = {
 };
 
 static const luaL_Reg functions[] = {
-  { "decode", core_decode },     { "has", core_has },           { "which", core_which },
-  { "typename", core_typename }, { "bytes", core_bytes },       { "is_message", core_is_message },
-  { "type", core_type },         { "delegate", core_delegate }, { NULL, NULL },
+  { "decode", core_decode },       { "has", core_has },
+  { "which", core_which },         { "typename", core_typename },
+  { "bytes", core_bytes },         { "is_message", core_is_message },
+  { "type", core_type },           { "delegate", core_delegate },
+  { "view", core_view },           { "owner", core_owner },
+  { "set_owner", core_set_owner }, { NULL, NULL },
 };
 
 void message_register(lua_State *L) {

@@ -28,10 +28,17 @@ uint8_t *message_new(lua_State *L, const MessageType *type, size_t len);
  * the reason, naming type and byte count: the text is pushed and lives as long as it stays on the stack. */
 const char *message_check(lua_State *L, int index);
 
-/* Pushes the message that `len` bytes from outside are, or, where `part` is given (a singular submessage of the type),
- * only that submessage, empty when it is absent. NULL, or the reason why they are none, pushed instead as message_check
- * does. */
-const char *message_push(lua_State *L, const MessageType *type, const Field *part, const uint8_t *bytes, size_t len);
+/* How Lua shall have a message. */
+typedef struct MessageForm {
+  const MessageType *type; /* of the bytes */
+  const Field *part;       /* a singular submessage of the type: only that, empty when it is absent; NULL: the whole */
+  int class;               /* stack index of the message's own metatable; 0: that of all messages */
+  int owner;               /* stack index of its owner, a value that it keeps; used where it has a class */
+} MessageForm;
+
+/* Pushes the message that `len` bytes from outside are. NULL, or the reason why they are none, pushed instead as
+ * message_check does. */
+const char *message_push(lua_State *L, const MessageForm *form, const uint8_t *bytes, size_t len);
 
 /* The message at `index`, or NULL when the value is something else. */
 const Message *message_test(lua_State *L, int index);
@@ -39,7 +46,8 @@ const Message *message_test(lua_State *L, int index);
 /* The same; raises an argument error when the value is something else. */
 const Message *message_check_arg(lua_State *L, int arg);
 
-/* Adds decode, totable, has, which, typename, bytes, is_message and type to the module table on top of the stack. */
+/* Adds decode, totable, has, which, typename, bytes, is_message, type, delegate, view, owner and set_owner to the
+ * module table on top of the stack. */
 void message_register(lua_State *L);
 
 #endif

@@ -425,9 +425,9 @@ static int call_take(lua_State *L) {
     lua_pushlstring(L, (const char *)bytes, length);
     return 1;
   }
-  const MessageType *type = schema_check_type(L, 2);
+  MessageForm form = { .type = schema_check_type(L, 2) };
   op_hold(L);
-  const char *reason = message_push(L, type, NULL, bytes, length);
+  const char *reason = message_push(L, &form, bytes, length);
   op_let_go(L);
   if (reason == NULL) return 1;
   lua_pushnil(L);

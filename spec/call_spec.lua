@@ -434,6 +434,56 @@ describe("call", function()
     assert.error_matches(function() pair.call(channel, "unary", { reply = REPLY, part = "event" }) end, "no part")
   end)
 
+  describe("a class of replies", function()
+    local EVENT = require("wgtwo.schema").type("wgtwo.events.v0.Event")
+    local class = {
+      __index = core.delegate{ kind = function(m) return m.service_id .. "!" end, owner = core.owner },
+      __tostring = function(m) return "event " .. m.service_id end,
+    }
+
+    local function take(fields, owner)
+      local call, accepted = connect("server", { reply = EVENT, class = class })
+      accepted:write(core.encode(EVENT, fields))
+      return (pair.take(call, owner))
+    end
+
+    it("reads as the message, but for the names that have a function", function()
+      local m = take{ service_id = "s", metadata = { sequence = 7 }, owner = { sub = "x" } }
+      assert.same({ "s", 7, "s!", "event s" }, { m.service_id, m.metadata.sequence, m.kind, tostring(m) })
+      assert.is_true(core.is_message(m))
+      assert.equal("s", core.totable(m).service_id)
+      assert.error_matches(function() return m.servic_id end, "did you mean 'service_id'")
+    end)
+
+    it("has an owner, which lives as long as the message", function()
+      local m = take({ service_id = "s" }, { "mine" })
+      collectgarbage()
+      assert.same({ "mine" }, core.owner(m))
+      assert.same({ "mine" }, m.owner)
+      core.set_owner(m, nil)
+      assert.is_nil(core.owner(m))
+    end)
+
+    it("is left by a view, and its submessages live on their own", function()
+      local m = take({ service_id = "s", metadata = { sequence = 7 }, owner = { sub = "x" } }, "mine")
+      local plain, metadata = core.view(m), m.metadata
+      m = nil -- luacheck: ignore 311
+      collectgarbage()
+      collectgarbage()
+      assert.same({ "x", "s", 7 }, { plain.owner.sub, plain.service_id, metadata.sequence })
+      assert.is_nil(core.owner(plain))
+    end)
+
+    it("is for messages of streams only", function()
+      local plain = core.decode(EVENT, "")
+      assert.is_nil(core.owner(plain))
+      assert.error_matches(function() core.set_owner(plain, 1) end, "it has no class")
+      assert.error_matches(function() core.owner({}) end, "message expected")
+      assert.error_matches(function() class.__index({}, "service_id") end, "message expected")
+      assert.error_matches(function() pair.call(channel, "server", { reply = EVENT, class = 1 }) end, "table expected")
+    end)
+  end)
+
   describe("undecodable reply", function()
     it("of a unary call is nil and the reason", function()
       local call, accepted = connect("unary")

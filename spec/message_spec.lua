@@ -353,31 +353,3 @@ describe("totable", function()
     assert.is_true(ran > 0)
   end)
 end)
-
-describe("delegate", function()
-  local EVENT = require("wgtwo.schema").type("wgtwo.events.v0.Event")
-  local meta = { __index = core.delegate{ kind = function(t) return t.service_id .. "!" end } }
-
-  local function stand_in(fields)
-    return setmetatable({ core.decode(EVENT, core.encode(EVENT, fields)) }, meta)
-  end
-
-  it("reads a table as the message in it, but for the names that have a function", function()
-    local t = stand_in{ service_id = "s", metadata = { sequence = 7 } }
-    assert.same({ "s", 7, "s!" }, { t.service_id, t.metadata.sequence, t.kind })
-    assert.is_nil(t.owner)
-  end)
-
-  it("raises where there is no such field, or no message", function()
-    assert.error_matches(function() return stand_in({}).servic_id end, "did you mean 'service_id'")
-    assert.error_matches(function() return setmetatable({}, meta).service_id end, "it has no message")
-    assert.error_matches(function() return meta.__index(1, "service_id") end, "table expected")
-  end)
-
-  it("gives submessages that live on their own", function()
-    local metadata = stand_in{ metadata = { sequence = 7 } }.metadata
-    collectgarbage()
-    collectgarbage()
-    assert.equal(7, metadata.sequence)
-  end)
-end)

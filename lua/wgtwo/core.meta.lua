@@ -70,6 +70,7 @@ function channel:state(connect) end
 ---@field request? string bytes, for unary and server
 ---@field reply wgtwo.type
 ---@field part? string of each reply of a stream only this submessage, empty when it is absent
+---@field class? table the metatable of a stream's replies, instead of that of all messages; see `delegate`
 ---@field metadata? wgtwo.metadata_list
 ---@field timeout? number seconds
 ---@field wait_for_ready? boolean
@@ -93,10 +94,11 @@ local call = {}
 function core.call(through, options) end
 
 ---The next reply; false: nothing yet; nil: all taken, and the status is there; nil, "decode", text: an unreadable one.
+---@param owner? any what a reply with a class keeps; see `owner`
 ---@return wgtwo.message|false|nil
 ---@return string? problem
 ---@return string? text
-function call:take() end
+function call:take(owner) end
 
 ---@return wgtwo.status? status nil while the call runs
 function call:status() end
@@ -272,11 +274,25 @@ function core.type(m) end
 ---@return fun(message: wgtwo.message): any
 function core.reader(kind, path) end
 
----An `__index` for tables that stand for a message, which is their [1]: the functions in getters are called with the
----table for their names; any other name is a field of the message.
----@param getters table<string, fun(t: table): any>
----@return fun(t: table, name: string): any
+---The `__index` of a class: the functions in getters are called with the message for their names; any other name is a
+---field of it.
+---@param getters table<string, fun(m: wgtwo.message): any>
+---@return fun(m: wgtwo.message, name: string): any
 function core.delegate(getters) end
+
+---The same message without its class.
+---@param message wgtwo.message
+---@return wgtwo.message
+function core.view(message) end
+
+---What `take` was given for a message with a class, or `set_owner` since; nil for any other message.
+---@param message wgtwo.message
+---@return any
+function core.owner(message) end
+
+---@param message wgtwo.message with a class
+---@param owner any
+function core.set_owner(message, owner) end
 
 ---JSON's null.
 ---@type lightuserdata

@@ -117,12 +117,11 @@ end
 
 -- Iterating
 
-local function deliver(self, one, message)
+local function deliver(self, one, event)
   local connection = one.connection
   local count = connection.received + 1
-  connection.received, connection.last = count, message
-  if one.is_redelivered(message) then one.redelivered = one.redelivered + 1 end
-  local event = setmetatable({ message, connection, false }, one.class)
+  connection.received, connection.last = count, event
+  if one.is_redelivered(event) then one.redelivered = one.redelivered + 1 end
   if self.auto then self.auto[running()] = event end
   if count % TURN == 0 then loop.pass() end
   return event
@@ -138,12 +137,12 @@ local function take(self)
     local one = feeds[index]
     local op = one.call
     if op then
-      local message, problem, reason = op:take()
-      if message then
+      local event, problem, reason = op:take(one.connection)
+      if event then
         self.cursor = index
-        return deliver(self, one, message)
+        return deliver(self, one, event)
       end
-      if message == nil then
+      if event == nil then
         one:over(problem, reason)
         again = true
       end
@@ -206,9 +205,9 @@ local function next_event(self, timeout)
   local only = self.only
   local op = only and not self.closed and only.call
   if op then
-    local message, problem, reason = op:take()
-    if message then return deliver(self, only, message) end
-    if message == nil then only:over(problem, reason) end
+    local event, problem, reason = op:take(only.connection)
+    if event then return deliver(self, only, event) end
+    if event == nil then only:over(problem, reason) end
   end
   return next_slowly(self, timeout)
 end

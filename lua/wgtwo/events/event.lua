@@ -17,9 +17,9 @@ local which = core.which
 
 local M = {}
 
--- An event is a table of three: its message (which core.delegate finds there), the connection it came over, and whether
--- it was acknowledged.
-local MESSAGE, CONNECTION, ACKNOWLEDGED = 1, 2, 3
+-- An event is its message with a class of its own, and an owner: the connection that it came over, until it is
+-- acknowledged.
+local view, owner, set_owner = core.view, core.owner, core.set_owner
 
 local methods = {}
 
@@ -35,16 +35,13 @@ local ack_options = { wait = { type = "boolean", default = false } }
 -- @usage assert(event:ack{ wait = true })
 function methods.ack(event, given)
   local wait = given ~= nil and options.check("event:ack", given, ack_options).wait
-  if event[ACKNOWLEDGED] then return true end
-  local feed = event[CONNECTION].feed
-  if not feed.acks then
-    event[ACKNOWLEDGED] = true
-    return true
-  end
-  local request = feed.plan.ack_request(event[MESSAGE])
+  local connection = owner(event)
+  local feed = connection and connection.feed
+  if not feed or not feed.acks then return true end
+  local request = feed.plan.ack_request(event)
   local ok, err = true, nil
-  if request then ok, err = feed.acks:send(request, wait, event[CONNECTION] ~= feed.connection) end
-  if ok then event[ACKNOWLEDGED] = true end
+  if request then ok, err = feed.acks:send(request, wait, connection ~= feed.connection) end
+  if ok then set_owner(event, nil) end
   return ok, err
 end
 
@@ -74,16 +71,8 @@ local function class(getters)
   return meta
 end
 
-local function message_of(event)
-  return event[MESSAGE]
-end
-
-local function metadata_of(event)
-  return event[MESSAGE].metadata
-end
-
 local function is_redelivered(event)
-  local metadata = metadata_of(event)
+  local metadata = event.metadata
   return metadata ~= nil and metadata.is_redelivered
 end
 
@@ -93,7 +82,7 @@ local type_of_field = {}
 for name, field in pairs(limits.events_v0.fields) do type_of_field[field] = name end
 
 local function field_v0(event)
-  return which(event[MESSAGE], "event")
+  return which(event, "event")
 end
 
 -- Where each payload has its subscriber's number, for events without an owner.
@@ -112,24 +101,24 @@ end
 
 M.v0 = class{
   api = function() return "v0" end,
-  message = message_of,
+  message = view,
   type = function(event) return type_of_field[field_v0(event)] end,
   payload = function(event)
     local field = field_v0(event)
-    return field and event[MESSAGE][field]
+    return field and view(event)[field]
   end,
   timestamp = function(event)
-    return seconds(event[MESSAGE].timestamp)
+    return seconds(view(event).timestamp)
   end,
   number = function(event)
-    local message, field = event[MESSAGE], field_v0(event)
-    local owner = message.owner
-    local number = owner and owner.phone_number or field and number_in(field, message[field])
+    local message, field = view(event), field_v0(event)
+    local subscriber = message.owner
+    local number = subscriber and subscriber.phone_number or field and number_in(field, message[field])
     return with_plus(number and number.e164)
   end,
   is_redelivered = is_redelivered,
   sequence = function(event)
-    local metadata = metadata_of(event)
+    local metadata = event.metadata
     return metadata and metadata.sequence
   end,
 }
@@ -144,14 +133,14 @@ function M.v1(name, field)
   return class{
     api = function() return "v1" end,
     type = function() return name end,
-    message = message_of,
-    payload = function(event) return event[MESSAGE][field] end,
+    message = view,
+    payload = function(event) return view(event)[field] end,
     timestamp = function(event)
-      local metadata = metadata_of(event)
+      local metadata = event.metadata
       return metadata and seconds(metadata.timestamp)
     end,
     number = function(event)
-      local payload = event[MESSAGE][field]
+      local payload = view(event)[field]
       local number = payload and payload.number
       return with_plus(number and number.e164)
     end,

@@ -53,7 +53,7 @@ function feed.new(client, plan, o, changed)
   local reconnect = type(o.reconnect) == "table" and o.reconnect or {}
   local self = setmetatable({
     client = client, plan = plan, changed = changed,
-    class = plan.class, is_redelivered = plan.is_redelivered,
+    is_redelivered = plan.is_redelivered,
     scopes = authorization.scopes(client, o.scope, plan.scopes),
     reconnect = o.reconnect ~= false and reconnect, delays = new_delays(reconnect), patience = new_patience(reconnect),
     attempts = 0,        -- since the last stream that gave something or lived for long
@@ -83,7 +83,7 @@ local function open(self)
   if self.stopped then return end
   if not channel then return self:failed(err) end
   local op = core.call(channel, { path = plan.method.path, kind = "server", reply = plan.method.output,
-    part = plan.part, request = plan.request(self.last), metadata = list })
+    part = plan.part, class = plan.class, request = plan.request(self.last), metadata = list })
   client.running[op] = channel
   if self.attempted then self.reconnects = self.reconnects + 1 end
   self.connection = { feed = self, received = 0, since = now() }
