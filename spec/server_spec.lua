@@ -287,7 +287,8 @@ describe("server", function()
       pair.until_(function() return channel:state() == "READY" end)
       server:close()
       assert.equal(14, pair.finish(taken_call).code)
-      assert.equal(14, pair.finish(waiting).code)
+      local refused = pair.finish(waiting).code -- cancelled by gRPC (1) where it was just arriving
+      assert.is_true(refused == 14 or refused == 1, refused)
       assert.equal(14, pair.finish(keep(pair.call(channel, "unary"))).code)
     end)
 
