@@ -1,9 +1,9 @@
 /*
  * An acker: pipelined small unary calls to one method, which only need attention when they fail.
  *
- * The Lua thread starts the calls; the I/O thread holds each answer against the bytes that mean success and counts it,
- * and puts anything else into a list for Lua. So an acknowledgement that works costs the Lua thread nothing after its
- * start, and goes on while a handler computes. The number in flight is bounded by `limit`, and so is the list.
+ * Each answer is held against the bytes that mean success and counted on the I/O thread; anything else comes to Lua. So
+ * an acknowledgement that works costs the Lua thread nothing after its start, and goes on while a handler computes. The
+ * number in flight is bounded by `limit`, that of all by `limit` and `queue` together.
  */
 #ifndef WGTWO_ACKER_H
 #define WGTWO_ACKER_H

@@ -180,6 +180,75 @@ describe("acker", function()
     until_idle()
   end)
 
+  it("queues what has no place in flight, and starts it as answers come, without the Lua thread", function()
+    new_acker({ limit = 2, queue = 10 })
+    for i = 1, 12 do assert.is_true(acker:send("event " .. i, 1, 0, false)) end
+    assert.equal(10, acker:queued())
+    assert.is_false(acker:send("event 13", 1, 0, false))
+    local requests = answer(12)
+    until_idle()
+    assert.same({ 0, 12 }, { acker:counts() })
+    assert.equal(0, acker:queued())
+    local seen = {}
+    for _, request in ipairs(requests) do seen[request] = true end
+    for i = 1, 12 do assert.is_true(seen["event " .. i]) end
+  end)
+
+  it("tells of room when a quarter of the queue is empty, not for each place", function()
+    new_acker({ limit = 1, queue = 8 })
+    for i = 1, 9 do acker:send("event " .. i, 1, 0, false) end
+    while core.poll(0, {}) > 0 do end
+    assert.is_false(acker:send("event 10", 1, 0, false))
+    answer(2)
+    local ready = {}
+    while acker:counts() > 7 do
+      for i = 1, core.poll(0.01, ready) do assert.not_equal(acker, ready[i]) end
+    end
+    answer(1)
+    assert.is_true(pair.on_news(function() return acker:send("event 10", 1, 0, false) end, "room"))
+    answer(7)
+    until_idle()
+  end)
+
+  it("starts nothing in a pause, and all of it with the metadata that ends it", function()
+    new_acker({ limit = 4, queue = 4 })
+    acker:pause()
+    for i = 1, 3 do assert.is_true(acker:send(tostring(i), 1, 0, false)) end
+    assert.same({ 3, 3 }, { acker:queued(), (acker:counts()) })
+    acker:metadata({ { "authorization", "Bearer new" } })
+    assert.equal(0, acker:queued())
+    for _ = 1, 3 do
+      local accepted = accept()
+      assert.equal("Bearer new", accepted:metadata("authorization"))
+      accepted:write(message("OK"))
+      accepted:finish()
+    end
+    until_idle()
+  end)
+
+  it("gives back what it has not started, the oldest first, and pauses", function()
+    new_acker({ limit = 1, queue = 4 })
+    for i = 1, 3 do acker:send("event " .. i, i, i + 0.5, i == 3) end
+    assert.same({ request = "event 2", attempt = 2, started = 2.5, notify = false }, acker:unsend())
+    assert.same({ request = "event 3", attempt = 3, started = 3.5, notify = true }, acker:unsend())
+    assert.is_false(acker:unsend())
+    acker:send("event 4", 1, 0, false)
+    answer(1)
+    pair.until_(function() return acker:counts() == 1 end)
+    assert.equal(1, acker:queued())
+    acker:metadata()
+    assert.same({ "event 4" }, answer(1))
+    until_idle()
+  end)
+
+  it("can be closed with some queued, and starts none of them", function()
+    new_acker({ limit = 2, queue = 100 })
+    for i = 1, 50 do acker:send(tostring(i), 1, 0, true) end
+    local first, second = accept(), accept()
+    acker:close()
+    pair.until_(function() return first:cancelled() and second:cancelled() end)
+  end)
+
   it("takes results in the order of their answers", function()
     new_acker()
     local accepted = {}

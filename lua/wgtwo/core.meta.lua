@@ -128,6 +128,7 @@ local acker = {}
 ---@field expected string the bytes of a reply that means success
 ---@field timeout number seconds of one attempt
 ---@field limit integer calls in flight
+---@field queue? integer calls that may wait for a place in flight
 
 ---Small unary calls, pipelined: those that succeed are only counted.
 ---@param through wgtwo.channel
@@ -135,16 +136,23 @@ local acker = {}
 ---@return wgtwo.acker
 function core.acker(through, options) end
 
----For the calls that start from now on.
----@param list wgtwo.metadata_list
+---For the calls that start from now on; ends a pause.
+---@param list? wgtwo.metadata_list
 function acker:metadata(list) end
+
+---What is sent waits until there is metadata.
+function acker:pause() end
 
 ---@param bytes string
 ---@param attempt integer
 ---@param started number
 ---@param notify boolean tell of success too
----@return boolean started false: as many as allowed are in flight
+---@return boolean sent false: there is no room, and the acker becomes ready when there is
 function acker:send(bytes, attempt, started, notify) end
+
+---Takes back the oldest that was not started, and pauses.
+---@return {request: string, attempt: integer, started: number, notify: boolean}|false
+function acker:unsend() end
 
 ---@class wgtwo.ack_result
 ---@field request string
@@ -159,9 +167,12 @@ function acker:send(bytes, attempt, started, notify) end
 ---@return wgtwo.ack_result|false
 function acker:take() end
 
----@return integer in_flight
+---@return integer open queued or in flight
 ---@return integer succeeded
 function acker:counts() end
+
+---@return integer
+function acker:queued() end
 
 -- Schema and messages (schema.c, message.c, encode.c, json.c) -------------------------------------------------------
 

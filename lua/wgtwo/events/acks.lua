@@ -1,9 +1,10 @@
 --- The acknowledgements of one feed: sent at once, many in flight, tried again until the ack timeout.
 --
--- Those that succeed are counted by the core alone. What fails comes here, whether by the call's status or by the
--- status in the answer, and is sent again after a backoff, until the event's ack timeout is over: then the event comes
--- again. A background task does this; it lives while something is under way, and no longer, so that nothing keeps an
--- idle subscription alive. More than the core takes waits in a queue; when that is full, `send` waits.
+-- Those that succeed are counted by the core alone, which also has the queue of those that wait for a place in flight,
+-- or for a token; when that is full, `send` waits. What fails comes here, whether by the call's status or by the status
+-- in the answer, and is sent again after a backoff, until the event's ack timeout is over: then the event comes again.
+-- A background task does this; it lives while something is under way, and no longer, so that nothing keeps an idle
+-- subscription alive.
 --
 -- An acknowledgement of an event from an earlier stream is sent like any other. A server that refuses it has given the
 -- event to somebody else or forgotten it, so a refusal is counted and logged, and not tried again.
@@ -47,57 +48,39 @@ function acks.new(client, plan, scopes)
     client = client, plan = plan, scopes = scopes, closed = false, stream_since = 0,
     acker = nil, channel = nil,     -- of the present stream
     draining = {},                  -- ackers of channels that were given up, until their answers have come
-    queue = { head = 1, tail = 0 }, -- acknowledgements that wait for a place, or for a token
+    list = nil, token = nil,        -- the metadata that the acker has, nil while it is paused; the token in it
     retries = timers.new(),         -- those that wait to be tried again
     waiting = {},                   -- request → { done, ok, err, changed } of those somebody waits for
     stale = {},                     -- request → true, of events from an earlier stream
-    idle = loop.signal(), room = loop.signal(),
+    idle = loop.signal(),
     counts = { retried = 0, failed = 0, succeeded = 0 }, -- succeeded: those the core did not see as such
   }, Acks)
 end
 
 -- Sending
 
---- Makes sure that what is sent carries a token. False: one has to be asked for first.
+--- What starts from now on carries this.
+local function use(self, list, token)
+  self.acker:metadata(list)
+  self.list, self.token = list, token
+end
+
+local function pause(self)
+  self.acker:pause()
+  self.list, self.token = nil, nil
+end
+
+--- Makes sure that what starts carries a token: where one has to be asked for first, the acker waits for it.
 local function authorize(self)
   local list, token = authorization.peek(self.client, self.scopes)
-  if not list then return false end
-  if list ~= self.list then
-    self.acker:metadata(list)
-    self.list, self.token = list, token
-  end
-  return true
+  if list == self.list then return end
+  if list then use(self, list, token) else pause(self) end
 end
 
-local function notifies(self, request)
-  return self.waiting[request] ~= nil or self.stale[request] ~= nil
-end
-
---- Gives one to the core; false where that has to wait.
+--- Gives one to the core; false where that has no room.
 local function start(self, request, attempt, started)
-  return self.acker:send(request, attempt, started, notifies(self, request))
-end
-
-local function enqueue(self, request, attempt, started)
-  local queue = self.queue
-  queue.tail = queue.tail + 1
-  queue[queue.tail] = { request = request, attempt = attempt, started = started }
-end
-
-local function is_empty(queue)
-  return queue.head > queue.tail
-end
-
---- Sends what is queued, as far as the core takes it.
-local function send_queued(self)
-  local queue = self.queue
-  while not is_empty(queue) do
-    local item = queue[queue.head]
-    if not start(self, item.request, item.attempt, item.started) then return end
-    queue[queue.head] = nil
-    queue.head = queue.head + 1
-    self.room:notify()
-  end
+  authorize(self)
+  return self.acker:send(request, attempt, started, self.waiting[request] ~= nil or self.stale[request] ~= nil)
 end
 
 -- Answers
@@ -141,7 +124,8 @@ local function renew_token(self, result)
   if not source or source.fixed and not source.token_url or not source.invalidate then return false end
   if token and result.started >= (self.token_since or 0) then
     source:invalidate(token.access_token)
-    self.token, self.list, self.token_since = nil, nil, now()
+    self.token_since = now()
+    pause(self)
   end
   return result.attempt == 1
 end
@@ -210,57 +194,50 @@ local function wait_for_news(self, deadline)
   loop.wait_any({ self.acker, table.unpack(self.draining) }, deadline)
 end
 
---- Moves what is due for another attempt into the queue.
-local function queue_retries(self)
+--- Sends again what is due; false where there is no room for all of it.
+local function send_retries(self)
   local retries = self.retries
   while retries[1] and retries[1].at <= now() do
     local item = retries[1]
+    if not start(self, item.request, item.attempt, item.started) then return false end
     timers.remove(retries, item)
     self.counts.retried = self.counts.retried + 1
-    enqueue(self, item.request, item.attempt, item.started)
   end
+  return true
 end
 
 --- Without a token nothing can be sent: those whose time is over are given up, and the next attempt is in a while.
 local function give_up_queued(self, err)
-  local queue, kept = self.queue, { head = 1, tail = 0 }
-  self.queue = kept
-  local code, message = err and err.code or "token_missing", err and err.message or "there is no token"
-  for i = queue.head, queue.tail do
-    local item = queue[i]
+  for item in self.acker.unsend, self.acker do
+    if not item then return end
     local at = now() + backoff(item.attempt)
-    if err and not err.retryable or at - item.started >= self.plan.ack_timeout then
-      fail(self, item, code, message)
+    if not err.retryable or at - item.started >= self.plan.ack_timeout then
+      fail(self, item, err.code, err.message)
     else
       retry_at(self, at, item)
     end
   end
-  self.room:notify()
 end
 
---- Asks for a token, and sends with it what is queued.
-local function send_with_new_token(self)
+--- Asks for the token that the acker waits for.
+local function ask_for_token(self)
   local list, token = authorization.metadata(self.client, self.scopes)
   if self.closed then return end
-  if not list then return give_up_queued(self, token) end
-  self.acker:metadata(list)
-  self.list, self.token = list, token
-  send_queued(self)
+  if list then use(self, list, token) else give_up_queued(self, token) end
 end
 
 --- The background task: until nothing is under way.
 local function run(self)
   while not self.closed do
-    queue_retries(self)
-    if not is_empty(self.queue) then
-      if authorize(self) then send_queued(self) else send_with_new_token(self) end
-    end
+    authorize(self)
+    local all_sent = send_retries(self)
+    if not self.list and self.acker:queued() > 0 then ask_for_token(self) end
     if self.closed then break end
     take_answers(self)
     if self.closed then break end
-    local next_retry = self.retries[1]
-    if next_retry or not is_empty(self.queue) or self.draining[1] or self.acker:counts() > 0 then
-      wait_for_news(self, next_retry and next_retry.at)
+    local next_retry = all_sent and self.retries[1]
+    if self.retries[1] or self.draining[1] or self.acker:counts() > 0 then
+      wait_for_news(self, next_retry and next_retry.at or nil)
     elseif not take_answers_of(self, self.acker) then -- one may have come since
       break
     end
@@ -291,13 +268,13 @@ function Acks:send(request, wait, stale)
     waiting = { done = false, changed = loop.signal() }
     self.waiting[request] = waiting
   end
-  local queue = self.queue
-  if not is_empty(queue) or not authorize(self) or not start(self, request, 1, now()) then
-    enqueue(self, request, 1, now())
-    waiters.wake(self.acker)
-  end
   if not self.task then self.task = loop.daemon("acknowledgements", run, self) end
-  while self.queue.tail - self.queue.head >= limits.ack.queue and not self.closed do self.room:wait() end
+  local started = now()
+  while not start(self, request, 1, started) do
+    loop.wait(self.acker)
+    if self.closed then return nil, errors.closed("the subscription is closed: the event comes again") end
+  end
+  if not self.list then waiters.wake(self.acker) end -- the task is to ask for a token
   if wait then return wait_for(waiting) end
   return true
 end
@@ -309,10 +286,16 @@ function Acks:new_stream(channel)
   if channel == self.channel then return end
   local plan = self.plan
   local before = self.acker
-  self.channel, self.list = channel, nil
+  self.channel = channel
   self.acker = core.acker(channel, { path = plan.ack_method.path, reply = plan.ack_method.output,
-    expected = plan.expected, timeout = math.min(limits.ack.timeout, plan.ack_timeout), limit = limits.ack.in_flight })
+    expected = plan.expected, timeout = math.min(limits.ack.timeout, plan.ack_timeout), limit = limits.ack.in_flight,
+    queue = limits.ack.queue })
+  pause(self)
   if before then
+    for item in before.unsend, before do
+      if not item then break end
+      self.acker:send(item.request, item.attempt, item.started, item.notify)
+    end
     self.draining[#self.draining + 1] = before
     waiters.wake(before)
     if not self.task then self.task = loop.daemon("acknowledgements", run, self) end
@@ -334,7 +317,7 @@ end
 -- @treturn int
 function Acks:under_way()
   if self.closed or not self.acker then return 0 end
-  local count = self.acker:counts() + (self.queue.tail - self.queue.head + 1) + #self.retries
+  local count = self.acker:counts() + #self.retries
   for _, acker in ipairs(self.draining) do count = count + acker:counts() end
   return count
 end
@@ -360,7 +343,6 @@ function Acks:close()
     retire(self, self.acker)
     waiters.wake(self.acker) -- ends the task
   end
-  self.room:notify()
   local err = errors.closed("the subscription is closed: the event may come again")
   for request in pairs(self.waiting) do settle(self, request, err) end
 end
