@@ -1,4 +1,5 @@
 local core = require("wgtwo.core")
+local requests = require("spec.support.requests")
 local support = require("spec.support.sandbox")
 local wgtwo = require("wgtwo")
 
@@ -26,7 +27,8 @@ describe("sandbox faults:", function()
   before_each(function() assert(sandbox:reset()) end)
 
   local function call(method, options)
-    local reply, err = client:call(method or METHOD, {}, options)
+    method = method or METHOD
+    local reply, err = client:call(method, requests.valid(method), options)
     return err and err.code or "OK", err, reply
   end
 
@@ -353,7 +355,7 @@ describe("sandbox faults:", function()
       sandbox:wire{ delay = 0.05, bandwidth = 100000 }
       local by <close> = fresh()
       local before = core.now()
-      assert(by:call(METHOD, {}))
+      assert(by:call(METHOD, requests.valid(METHOD)))
       assert.is_true(core.now() - before >= 0.1)
     end)
 

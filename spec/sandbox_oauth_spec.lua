@@ -1,5 +1,6 @@
 local core = require("wgtwo.core")
 local process = require("spec.support.process")
+local requests = require("spec.support.requests")
 local support = require("spec.support.sandbox")
 local wgtwo = require("wgtwo")
 
@@ -32,7 +33,9 @@ describe("sandbox OAuth:", function()
   --- One call with a value of the authorization metadata.
   local function call(value, method)
     local client <close> = assert(wgtwo.connect(sandbox:client(false)))
-    local _, err = client:call(method or METHOD, {}, { metadata = value and { authorization = value } or nil })
+    method = method or METHOD
+    local metadata = value and { authorization = value } or nil
+    local _, err = client:call(method, requests.valid(method), { metadata = metadata })
     return err and err.code or "OK", err
   end
 
@@ -137,7 +140,7 @@ describe("sandbox OAuth:", function()
       local _, err = client:call(METHOD, {})
       assert.equal("UNAUTHENTICATED", err.code)
       local with_token <close> = assert(wgtwo.connect(strict:client()))
-      assert(with_token:call(METHOD, {}))
+      assert(with_token:call(METHOD, requests.valid(METHOD)))
     end)
   end)
 

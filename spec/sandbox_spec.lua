@@ -190,7 +190,7 @@ describe("sandbox", function()
       local result = process.lua([[
         local wgtwo = require "wgtwo"
         local client <close> = assert(wgtwo.connect{ env = "local" })
-        print(assert(client:call("GetMsisdn", {})).phone_number.e164)
+        print(assert(client:call("GetMsisdn", { subscription_id = { value = "s" } })).phone_number.e164)
       ]], { env = { WGTWO_SANDBOX = sandbox.url } })
       assert.matches("^%+", result.output, nil, result.errors)
     end)

@@ -9,7 +9,6 @@
 local core = require "wgtwo.core"
 local numbers = require "wgtwo.sandbox.numbers"
 local random = require "wgtwo.sandbox.random"
-local requests = require "wgtwo.sandbox.requests"
 local schema = require "wgtwo.schema"
 local clock = require "wgtwo.sandbox.clock"
 
@@ -196,10 +195,7 @@ end
 function answers.register(sandbox)
   for _, method in ipairs(schema.methods()) do
     if method.kind == "unary" and not sandbox:serves(method.name) then
-      sandbox:serve(method.name, {
-        check = function(request) return requests.check(method, request) end,
-        unary = function(_, _, request) return answers.make(method, request) end,
-      })
+      sandbox:serve(method.name, { unary = function(_, _, request) return answers.make(method, request) end })
     end
   end
 end

@@ -35,20 +35,15 @@ function Member:finish(reason)
   self.exchange:finish(reason)
 end
 
---- The kinds that a request names, as a set and as a sorted list of names.
+--- The kinds that a request names, as a set and as a sorted list of names; or nil and a status.
 local function requested_kinds(request, exchange)
   local set, names = {}, {}
-  for index, name in ipairs(request.type) do
-    local kind = kinds.get(name)
-    if not kind then
-      return nil, status.invalid(("type[%d]"):format(index - 1), ("%s is not an event type"):format(tostring(name)))
-    end
-    local denied = exchange:require_scope(kind.scope, "for " .. name)
+  for _, name in ipairs(request.type) do
+    local denied = exchange:require_scope(kinds.get(name).scope, "for " .. name)
     if denied then return nil, denied end
     if not set[name] then names[#names + 1] = name end
     set[name] = true
   end
-  if #names == 0 then return nil, status.invalid("type", "at least one event type is needed") end
   table.sort(names)
   return set, names
 end
@@ -98,10 +93,7 @@ local function acknowledgement(request, settings)
   local manual = request.manual_ack
   if not manual or not manual.enable then return { explicit = false } end
   local timeout = settings.v0_ack_timeout
-  if manual.timeout then
-    timeout = clock.seconds(manual.timeout)
-    if timeout <= 0 then return nil, status.invalid("manual_ack.timeout", "must be more than 0") end
-  end
+  if manual.timeout then timeout = clock.seconds(manual.timeout) end
   local max = request.max_in_flight
   return { explicit = true, ack_timeout = timeout, max_in_flight = max > 0 and max or settings.v0_max_in_flight }
 end
@@ -112,9 +104,7 @@ local function subscribe(sandbox, exchange, request)
   local client = exchange.client
   local wish, wrong = kind_of(request, names, client)
   if not wish then return nil, wrong end
-  local how
-  how, wrong = acknowledgement(request, sandbox.settings)
-  if not how then return nil, wrong end
+  local how = acknowledgement(request, sandbox.settings)
   local start = start_of(request, sandbox)
   local inbox = "_INBOX." .. sandbox.ids:hex(22)
   local member = setmetatable({ exchange = exchange, inbox = inbox, explicit = how.explicit,
@@ -136,9 +126,7 @@ local function subscribe(sandbox, exchange, request)
 end
 
 local function ack(sandbox, exchange, request)
-  local inbox = request.inbox
-  if inbox == "" then return nil, status.invalid("inbox", "is the ack_inbox of the event's metadata") end
-  local member = sandbox.inboxes[inbox]
+  local member = sandbox.inboxes[request.inbox]
   if member and member.exchange.client == exchange.client then member.subscription:ack(request.sequence) end
   return ""
 end

@@ -13,7 +13,6 @@ local kinds = require "wgtwo.sandbox.kinds"
 local limits = require "wgtwo.limits"
 local numbers = require "wgtwo.sandbox.numbers"
 local schema = require "wgtwo.schema"
-local status = require "wgtwo.sandbox.status"
 
 local events_v1 = {}
 
@@ -43,26 +42,15 @@ function Member:finish(reason)
   self.exchange:finish(reason)
 end
 
---- How a stream acknowledges: a table, or nil and a status.
+--- How a stream acknowledges. That its numbers are within bounds was checked (`wgtwo.sandbox.rules`).
 local function acknowledgement(configuration)
-  local rule = limits.events_v1
+  local default = limits.events_v1
   local max = configuration and configuration.max_in_flight or 0
-  if max == 0 then max = rule.max_in_flight.default end
-  if max > rule.max_in_flight.max then
-    return nil, status.invalid("stream_configuration.max_in_flight", ("must be %d to %d"):format(
-      rule.max_in_flight.min, rule.max_in_flight.max))
-  end
+  if max == 0 then max = default.max_in_flight.default end
   local option = configuration and core.which(configuration, "acknowledge_option")
   if option == "disable_explicit_ack" then return { explicit = false, max_in_flight = max } end
-  local timeout = rule.ack_timeout.default
-  if option == "custom_ack_timeout" then
-    timeout = clock.seconds(configuration.custom_ack_timeout)
-    if timeout < rule.ack_timeout.min or timeout > rule.ack_timeout.max then
-      return nil, status.invalid("stream_configuration.custom_ack_timeout", ("must be %d to %d seconds"):format(
-        rule.ack_timeout.min, rule.ack_timeout.max))
-    end
-  end
-  return { explicit = true, ack_timeout = timeout, max_in_flight = max }
+  local timeout = option and clock.seconds(configuration.custom_ack_timeout) or default.ack_timeout.default
+  return { explicit = true, max_in_flight = max, ack_timeout = timeout }
 end
 
 --- The first event to look at, for a stream without a stored position.
@@ -76,8 +64,7 @@ end
 
 local function stream(sandbox, exchange, request, kind)
   local configuration = request.stream_configuration
-  local how, wrong = acknowledgement(configuration)
-  if not how then return nil, wrong end
+  local how = acknowledgement(configuration)
   local client = exchange.client
   local name, key = "regular", nil
   if not configuration or core.which(configuration, "stream_type") ~= "regular" then

@@ -12,6 +12,7 @@
 
 local age = require "wgtwo.sandbox.age"
 local core = require "wgtwo.core"
+local requests = require "wgtwo.sandbox.requests"
 local status = require "wgtwo.sandbox.status"
 
 local Exchange = {}
@@ -132,10 +133,8 @@ end
 --- The one request of a unary call or a server stream is here.
 local function handle(self, request)
   local route = self.route
-  if route.check then
-    local wrong = route.check(request, self)
-    if wrong then return self:finish(wrong) end
-  end
+  local wrong = requests.check(self.method, request) or route.check and route.check(request, self)
+  if wrong then return self:finish(wrong) end
   local refused = self.faulty and route.ack and self.faulty.ack_status
   if refused then
     answer(self, { ack_status = { status_code = refused } })
@@ -196,7 +195,8 @@ local function take(self)
     end
     self.entry:received(message)
     if self.message then
-      local _, reason = guarded(self, self.message, message)
+      local reason, _ = requests.check(self.method, message)
+      if not reason then _, reason = guarded(self, self.message, message) end
       if reason then self:finish(reason) end
     else
       self.request_taken = true

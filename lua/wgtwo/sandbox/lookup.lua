@@ -34,9 +34,8 @@ local function remember(sandbox, answer)
   if #sandbox.lookups > REMEMBERED then table.remove(sandbox.lookups, 1) end
 end
 
---- What is wrong with an answer, as a status.
-local function check(question, message)
-  local echoed = message.number_lookup_request
+--- What is wrong with the question that an answer echoes, as a status.
+local function check(question, echoed)
   if not question then return status.invalid("number_lookup_request.id", "is not that of an open question") end
   if not echoed.number or echoed.number.e164 ~= question.number.e164 then
     return status.invalid("number_lookup_request.number", "is not that of the question")
@@ -44,22 +43,13 @@ local function check(question, message)
   if not echoed.recipient or echoed.recipient.e164 ~= question.recipient.e164 then
     return status.invalid("number_lookup_request.recipient", "is not that of the question")
   end
-  local kind = core.which(message, "reply")
-  if not kind then return status.invalid("result", "a result or an error is needed") end
-  if kind == "result" and (utf8.len(message.result.name) or math.huge) > limits.lookup.name_max then
-    return status.invalid("result.name", ("at most %d characters"):format(limits.lookup.name_max))
-  end
-  local age = message.cache_control and message.cache_control.max_age
-  if age and clock.seconds(age) < limits.lookup.max_age.min then
-    return status.invalid("cache_control.max_age", ("at least %d seconds"):format(limits.lookup.max_age.min))
-  end
 end
 
 local function answered(sandbox, exchange, message)
   local stream = sandbox.lookup_streams[exchange]
   local echoed = message.number_lookup_request
-  local question = echoed and stream.open[echoed.id]
-  local wrong = check(question, message)
+  local question = stream.open[echoed.id]
+  local wrong = check(question, echoed)
   if wrong then return nil, wrong end
   stream.open[echoed.id] = nil
   local age = message.cache_control and message.cache_control.max_age

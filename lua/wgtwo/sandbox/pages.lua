@@ -35,7 +35,6 @@ local function serve(sandbox, method, asked, answered, list)
   sandbox:serve(method.name, { unary = function(_, _, request)
     local page = request[asked]
     local size, token = page and page.page_size or 0, page and page.page_token or ""
-    if size < 0 then return nil, status.invalid(asked .. ".page_size", "must not be negative") end
     size = math.min(size == 0 and SIZE or size, SIZE_MAX)
     local offset = 0
     if token ~= "" then

@@ -1,77 +1,153 @@
---- Checks that every request passes: numbers and identities have their form wherever they stand.
+--- Checks that every request passes: the rules of its fields, wherever they stand in it.
 --
--- Which fields of a type are to be looked at follows from the descriptors, once for each type. A service with rules of
--- its own (SMS, events, lookup) checks those itself.
+-- What is to be looked at of a message type follows from `wgtwo.sandbox.rules` and the descriptors, once for each type:
+-- a plan, which is empty for most. Whatever the type, an enum must have one of its values. What depends on more than
+-- the request (positions, pages, open questions) the services check themselves.
 --
 -- @module wgtwo.sandbox.requests
 
-local numbers = require "wgtwo.sandbox.numbers"
+local clock = require "wgtwo.sandbox.clock"
+local core = require "wgtwo.core"
+local rules = require "wgtwo.sandbox.rules"
 local schema = require "wgtwo.schema"
 local status = require "wgtwo.sandbox.status"
 
 local requests = {}
 
-local MAX_DEPTH <const> = 5
+local NO_RULE <const> = {}
+local DURATION <const> = "google.protobuf.Duration"
 
-local function wrong_e164(message)
-  if numbers.is_e164(message.e164) then return nil end
-  return "e164", "must be a number in E.164 form, such as +4799990001"
+-- One value: what is wrong with it, or nil ----------------------------------------------------------------------------
+
+local function bounds_of(min, max)
+  if min == max then return tostring(min) end
+  if min and max then return ("%s to %s"):format(min, max) end
+  return min and "at least " .. min or "at most " .. max
 end
 
-local function wrong_imsi(message)
-  local value = message.value
-  if value:find("^%d+$") and #value >= 6 and #value <= 15 then return nil end
-  return "value", "must be an IMSI: 6 to 15 digits"
+local function is_outside(value, range)
+  return range.min and value < range.min or range.max and value > range.max or false
 end
 
---- By the type of a message: the field that is wrong, and why.
-local checks = {
-  ["wgtwo.common.v0.PhoneNumber"] = wrong_e164,
-  ["wgtwo.common.v1.E164"] = wrong_e164,
-  ["wgtwo.common.v0.Imsi"] = wrong_imsi,
-  ["wgtwo.common.v1.Imsi"] = wrong_imsi,
-}
+local function wrong_number(rule, value, unit)
+  if rule.above and value <= rule.above then return ("must be more than %s%s"):format(rule.above, unit) end
+  if is_outside(value, rule) then return ("must be %s%s"):format(bounds_of(rule.min, rule.max), unit) end
+end
 
-local plans = {} -- type name → list of { name, type_name, repeated } to look into
+local function wrong_text(rule, value)
+  if rule.check then return rule.check(value) end
+  if rule.size and #value ~= rule.size then return ("must have %d bytes, not %d"):format(rule.size, #value) end
+  local length = rule.length
+  if length and is_outside(utf8.len(value) or math.huge, { min = length[1], max = length[2] })
+      or rule.pattern and not value:find(rule.pattern) then
+    return "must be " .. (rule.text or bounds_of(length[1], length[2]) .. " characters")
+  end
+end
 
---- The fields of a type that lead to something that is checked.
-local function plan_of(type_name, depth)
-  local plan = plans[type_name]
-  if plan or depth > MAX_DEPTH then return plan or {} end
-  plan = {}
-  plans[type_name] = plan
-  for _, field in ipairs(schema.describe(type_name).fields) do
-    if field.type == "message" and not field.map
-        and (checks[field.type_name] or #plan_of(field.type_name, depth + 1) > 0) then
-      plan[#plan + 1] = { name = field.name, type_name = field.type_name, repeated = field.label == "repeated" }
+local function wrong_enum(step, value)
+  if math.type(value) == "integer" then return ("%d is not a value of %s"):format(value, step.type_name) end
+  if step.rule.needed and value == step.zero then return "is needed" end
+end
+
+--- What is wrong with a value, and the path of the field inside of it where it is a message.
+local function problem_of(step, value)
+  local kind, rule = step.kind, step.rule
+  if kind == "string" or kind == "bytes" then return wrong_text(rule, value) end
+  if kind == "enum" then return wrong_enum(step, value) end
+  if kind == "number" then return wrong_number(rule, value, "") end
+  local path, problem = requests.problem(step.plan, value)
+  if problem then return problem, "." .. path end
+  if step.type_name == DURATION then return wrong_number(rule, clock.seconds(value), " seconds") end
+end
+
+-- One message ---------------------------------------------------------------------------------------------------------
+
+local function list_problem(step, list)
+  if step.rule.needed and #list == 0 then return "at least one is needed" end
+  for index, value in ipairs(list) do
+    local problem, path = problem_of(step, value)
+    if problem then return problem, ("[%d]%s"):format(index - 1, path or "") end
+  end
+end
+
+local function field_problem(step, message)
+  local value = message[step.name]
+  if step.is_list then return list_problem(step, value) end
+  if value == nil or value == "" then return step.rule.needed and "is needed" or nil end
+  return problem_of(step, value)
+end
+
+local function one_of(names, message)
+  for _, name in ipairs(names) do
+    if core.has(message, name) then return end
+  end
+  return names[1], ("one of %s is needed"):format(table.concat(names, ", "))
+end
+
+local function number_of(value)
+  return math.type(value) and value or value and clock.seconds(value)
+end
+
+local function in_order(names, message)
+  local first, second = number_of(message[names[1]]), number_of(message[names[2]])
+  if first and second and second < first then return names[2], ("must not be less than %s"):format(names[1]) end
+end
+
+--- The first field of a message that breaks its rule.
+-- @tparam table plan
+-- @tparam message message
+-- @treturn ?string its path
+-- @treturn ?string what is wrong with it
+function requests.problem(plan, message)
+  for _, step in ipairs(plan) do
+    local problem, path = field_problem(step, message)
+    if problem then return step.name .. (path or ""), problem end
+  end
+  for _, rule in ipairs(plan.rule) do
+    local field, problem
+    if rule.one_of then
+      field, problem = one_of(rule.one_of, message)
+    else
+      field, problem = in_order(rule.in_order, message)
     end
+    if problem then return field, problem end
+  end
+end
+
+-- Plans ---------------------------------------------------------------------------------------------------------------
+
+local plans = {} -- type name → list of steps; `rule`: those of the type
+
+local numeric = { int32 = true, int64 = true, uint32 = true, uint64 = true }
+
+--- How a field is to be looked at; nil where nothing can be wrong with it.
+local function step_of(field, rule)
+  local step = { name = field.name, type_name = field.type_name, is_list = field.label == "repeated",
+    rule = rule or NO_RULE, kind = numeric[field.type] and "number" or field.type }
+  if field.type == "message" then
+    step.plan = requests.plan(field.type_name)
+    return (rule or #step.plan > 0 or #step.plan.rule > 0) and step or nil
+  elseif field.type == "enum" then
+    step.zero = schema.describe(field.type_name).values[1].name
+    return step
+  end
+  return rule and step
+end
+
+--- What is to be looked at in a message of a type.
+-- @tparam string type_name
+-- @treturn table
+function requests.plan(type_name)
+  local plan = plans[type_name]
+  if plan then return plan end
+  local of_type, description = rules[type_name] or NO_RULE, schema.describe(type_name)
+  plan = { rule = of_type }
+  plans[type_name] = plan -- before its fields: a type may hold itself
+  for _, field in ipairs(description and description.fields or {}) do
+    local step = not field.map and step_of(field, of_type[field.name])
+    if step then plan[#plan + 1] = step end
   end
   return plan
-end
-
-local find
-
-local function find_in(message, type_name, path)
-  local check = checks[type_name]
-  if not check then return find(message, type_name, path .. ".") end
-  local field, wrong = check(message)
-  if field then return path .. "." .. field, wrong end
-end
-
---- The path of the first wrong field, and what is wrong with it.
-function find(message, type_name, prefix)
-  for _, step in ipairs(plan_of(type_name, 0)) do
-    local value, path = message[step.name], prefix .. step.name
-    if step.repeated then
-      for i, one in ipairs(value) do
-        local field, wrong = find_in(one, step.type_name, ("%s[%d]"):format(path, i - 1))
-        if field then return field, wrong end
-      end
-    elseif value then
-      local field, wrong = find_in(value, step.type_name, path)
-      if field then return field, wrong end
-    end
-  end
 end
 
 --- Checks a request.
@@ -79,8 +155,8 @@ end
 -- @tparam message request
 -- @treturn ?table a status where it is not valid
 function requests.check(method, request)
-  local field, wrong = find(request, method.input_type, "")
-  if field then return status.invalid(field, wrong) end
+  local field, problem = requests.problem(requests.plan(method.input_type), request)
+  if field then return status.invalid(field, problem) end
 end
 
 return requests
