@@ -348,9 +348,10 @@ bench-programs: $(addprefix $(BENCH)/,source bare codec launch)
 
 $(BENCH)/source: BENCH_LIBS := -lnghttp2 -lssl -lcrypto
 $(BENCH)/bare: BENCH_LIBS := -lgrpc -lgpr
-$(BENCH)/codec: BENCH_LIBS := $(BENCH)/events.a -lprotobuf-c
+$(BENCH)/codec: BENCH_LIBS = $(BENCH)/events.a $(CORE_OBJECTS) $(CORE_LIBS) -llua5.4 -lm
+$(BENCH)/codec: $(CORE_OBJECTS)
 $(BENCH)/codec $(BUILD)/lint/spec/bench/codec.gcc $(BUILD)/lint/spec/bench/codec.clang: $(BENCH)/events.a
-$(BENCH)/codec $(BUILD)/lint/spec/bench/codec.gcc $(BUILD)/lint/spec/bench/codec.clang: OWN_CPPFLAGS += -iquote$(BENCH)
+$(BENCH)/codec $(BUILD)/lint/spec/bench/codec.gcc $(BUILD)/lint/spec/bench/codec.clang: OWN_CPPFLAGS += -iquote$(BENCH) -iquote.
 
 $(addprefix $(BENCH)/,source bare codec launch): $(BENCH)/%: spec/bench/%.c $(BUILD)/flags
 	@mkdir -p $(@D)

@@ -18,20 +18,17 @@ typedef struct SchemaHandle {
   Schema *schema;
 } SchemaHandle;
 
+/* The mark tells it from other userdata, which is quicker than comparing metatables. */
 typedef struct TypeHandle {
+  const char *mark; /* type_metatable_key's address */
   const MessageType *type;
 } TypeHandle;
 
 /* -- Types -- */
 
 const MessageType *schema_check_type(lua_State *L, int arg) {
-  const TypeHandle *handle = lua_touserdata(L, arg);
-  if (handle != NULL && lua_getmetatable(L, arg)) {
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &type_metatable_key);
-    bool same = lua_rawequal(L, -1, -2);
-    lua_pop(L, 2);
-    if (same) return handle->type;
-  }
+  const TypeHandle *handle = lua_rawlen(L, arg) == sizeof *handle ? lua_touserdata(L, arg) : NULL;
+  if (handle != NULL && handle->mark == &type_metatable_key) return handle->type;
   luaL_typeerror(L, arg, "message type");
   return NULL;
 }
@@ -41,6 +38,7 @@ void schema_push_type(lua_State *L, const MessageType *type) {
   if (lua_rawgetp(L, -1, type) == LUA_TNIL) {
     lua_pop(L, 1);
     TypeHandle *handle = lua_newuserdatauv(L, sizeof *handle, 0);
+    handle->mark = &type_metatable_key;
     handle->type = type;
     lua_rawgetp(L, LUA_REGISTRYINDEX, &type_metatable_key);
     lua_setmetatable(L, -2);

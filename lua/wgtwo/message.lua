@@ -23,15 +23,15 @@ local message = {}
 
 -- The type that a function's first argument names: by name, a type itself, or any message of it.
 local function type_of(kind)
-  if core.is_message(kind) then return core.type(kind) end
+  if type(kind) ~= "string" and core.is_message(kind) then return core.type(kind) end
   return schema.type(kind, 3) -- a tail call: 2 is the function here, 3 the script
 end
 
 -- A function of the core, with its errors at the line of the script that called the function here.
-local function checked(f, ...)
-  local ok, result, more = pcall(f, ...)
+local function checked(f, first, second)
+  local ok, result = pcall(f, first, second)
   if not ok then error(result, 3) end
-  return result, more
+  return result
 end
 
 local function check_string(where, what, value)
@@ -64,7 +64,7 @@ end
 -- @raise a field that the type does not have, or a value that does not fit, by its path
 -- @usage local bytes = message.encode("wgtwo.common.v0.PhoneNumber", { e164 = "+4799990000" })
 function message.encode(kind, fields)
-  local bytes = checked(core.encode, type_of(kind), fields)
+  local bytes = checked(core.encode, type_of(kind), fields) -- no tail call, for the level of errors
   return bytes
 end
 
