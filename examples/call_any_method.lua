@@ -10,6 +10,7 @@
 local wgtwo = require "wgtwo"
 
 local name, json = table.unpack(arg or {}, 1, 2)
+if not name then name, json = "GetConsentsForSubscription", '{"phoneNumber":{"e164":"+4799990001"}}' end
 
 if name == "list" then
   for _, method in ipairs(wgtwo.schema.methods()) do
@@ -34,7 +35,7 @@ local function checked(ok, result, err)
   os.exit(1, true)
 end
 
-local method = checked(pcall(wgtwo.schema.resolve, name or "GetConsentsForSubscription"))
+local method = checked(pcall(wgtwo.schema.resolve, name))
 local request = checked(true, wgtwo.message.fromjson(method.input, json or "{}"))
 print(method.name .. (method.scope and (" needs the scope " .. method.scope) or ""))
 
