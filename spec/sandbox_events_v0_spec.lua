@@ -139,8 +139,26 @@ describe("sandbox events v0:", function()
       assert(ack(read(stream)))
       assert.equal("e4", text(read(stream)))
       leave(stream)
-      request.start_at_sequence = ids[1]
-      assert.equal("e4", first_of(request))
+      request.start_at_sequence = nil
+      local positions = { start_at_sequence = ids[1], start_at_timestamp = times[1], start_at_time_delta = 600,
+        start_with_last_received = {}, start_at_oldest_possible = {} }
+      publish("e5")
+      for name, position in pairs(positions) do
+        request[name] = position
+        assert.equal("e4", first_of(request), name)
+        support.until_(function() return #sandbox:streams() == 0 end, "the end of the stream")
+        request[name] = nil
+      end
+    end)
+
+    it("a position that is kept for longer than the history loses what has left it", function()
+      local request = { client_id = "c", durable_name = "d" }
+      leave(subscribe(request))
+      publish("31 minutes old")
+      sandbox:advance(16 * 60)
+      publish("15 minutes old")
+      sandbox:advance(15 * 60)
+      assert.equal("15 minutes old", first_of(request))
     end)
   end)
 
@@ -275,6 +293,21 @@ describe("sandbox events v0:", function()
       assert.same({ 2, 0 }, { support.counts(sandbox, id) })
     end)
 
+    it("it comes again after every timeout, until it is acknowledged", function()
+      local stream <close> = subscribe{ manual_ack = MANUAL }
+      local id = publish("again")
+      read(stream)
+      for i = 1, 5 do
+        sandbox:advance(30)
+        local message = read(stream)
+        assert.is_true(message.event.metadata.is_redelivered)
+        if i == 5 then assert(ack(message)) end
+      end
+      sandbox:advance(1000)
+      quiet(sandbox, stream)
+      assert.same({ 6, 1 }, { support.counts(sandbox, id) })
+    end)
+
     it("an acknowledged one does not; the answer is an empty message", function()
       local stream <close> = subscribe{ manual_ack = MANUAL }
       local id = publish("once")
@@ -318,6 +351,25 @@ describe("sandbox events v0:", function()
       assert(ack(first))
       assert.equal("e3", text(read(stream)))
       quiet(sandbox, stream)
+    end)
+
+    it("50 where the request says nothing, or 0; defaults are settings", function()
+      local stream <close> = subscribe{ manual_ack = MANUAL, max_in_flight = 0 }
+      for i = 1, 60 do publish("e" .. i) end
+      for _ = 1, 50 do read(stream) end
+      quiet(sandbox, stream)
+
+      local other <close> = support.start{ clock = "virtual", v0_max_in_flight = 1, v0_ack_timeout = 5 }
+      local by <close> = support.connect(other)
+      local slow <close> = open(other, by, SUBSCRIBE, { type = { "SMS_EVENT" }, manual_ack = { enable = true } })
+      other:publish{ type = "SMS_EVENT" }
+      other:publish{ type = "SMS_EVENT" }
+      local first = read(slow)
+      quiet(other, slow)
+      other:advance(5)
+      local again = read(slow)
+      assert.is_true(again.event.metadata.is_redelivered)
+      assert.equal(first.event.metadata.sequence, again.event.metadata.sequence)
     end)
 
     it("one in flight keeps the order, also over a redelivery", function()
@@ -399,6 +451,43 @@ describe("sandbox events v0:", function()
       publish("allowed")
       assert.equal("allowed", text(read(stream)))
     end)
+  end)
+
+  it("the scopes of the event types are the documented ones", function()
+    assert.same({
+      HANDSET_UPDATE_EVENT = "events.handset_update.subscribe",
+      LOCATION_UPDATE_EVENT = "events.location.subscribe",
+      COUNTRY_CHANGE_EVENT = "events.roaming.subscribe",
+      SMS_EVENT = "events.sms.subscribe",
+      SMS_DELIVERY_REPORT_EVENT = "events.sms_delivery_report.subscribe",
+      VOICE_EVENT = "events.voice.subscribe",
+      VOICEMAIL_EVENT = "events.voicemail.subscribe",
+      CONSENT_REVOKE_EVENT = false,
+      FIRST_ATTACHMENT_EVENT = "undocumented", PERIODIC_COUNTRY_EVENT = "undocumented",
+      TOKEN_AUDIT_EVENT = "undocumented",
+    }, wgtwo.limits.events_v0.scopes)
+  end)
+
+  it("the owner's sub is that of userinfo, another for each OAuth client", function()
+    local mine <close> = support.connect(sandbox, { "events.sms.subscribe" })
+    local theirs <close> = support.connect(sandbox, { "events.sms.subscribe" }, "other", "secret2")
+    local a <close> = subscribe({}, mine)
+    local b <close> = subscribe({}, theirs)
+    publish("x")
+    local function userinfo_sub(id, secret)
+      local redirect = "https%3A%2F%2Fa.example%2F"
+      local location = support.http{ url = ("%s/oauth2/auth?client_id=%s&redirect_uri=%s&response_type=code&"
+        .. "state=12345678&scope=openid"):format(sandbox.url, id, redirect) }.headers.location
+      local token = support.post(sandbox, "/oauth2/token", { grant_type = "authorization_code",
+        code = location:match("code=([^&]*)"), redirect_uri = "https://a.example/" },
+        { username = id, password = secret }).json.access_token
+      local info = support.http{ url = sandbox.url .. "/userinfo", headers = { "Authorization: Bearer " .. token } }
+      assert.equal("+4799990001", info.json.phone_number)
+      return info.json.sub
+    end
+    local one, two = read(a).event.owner.sub, read(b).event.owner.sub
+    assert.same({ userinfo_sub("id", "secret"), userinfo_sub("other", "secret2") }, { one, two })
+    assert.not_equal(one, two)
   end)
 
   it("numbers may come without a leading plus", function()

@@ -28,7 +28,9 @@ local scratch = {} -- the metadata of the delivery that is being made
 function Member:send(event, is_redelivered)
   scratch.sequence, scratch.is_redelivered, scratch.ack_inbox = event.id, is_redelivered, self.inbox
   local metadata = core.encode(metadata_type, scratch)
-  return self.exchange:send(framing.field(1, framing.field(1, metadata) .. event.body))
+  local sub = self.subscription
+  local owner = sub.log:owner(event, sub.client)
+  return self.exchange:send(framing.field(1, framing.field(1, metadata) .. event.body .. owner))
 end
 
 function Member:finish(reason)

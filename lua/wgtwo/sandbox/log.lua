@@ -2,17 +2,24 @@
 --
 -- An event has `id` (1, 2, 3 … over all kinds), `kind`, `at` (seconds since 1970), `number` (its subscriber),
 -- `client` (the OAuth client that may see it; nil: every one), `body` (its payload and what else is the same in every
--- delivery, as bytes), `records` (one for each subscription that got it; false: none has).
+-- delivery, as bytes), `owner` and `owner_for` (what `Log:owner` made last, for whom), `records` (one for each
+-- subscription that got it; false: none has).
 --
 -- @module wgtwo.sandbox.log
 
 local core = require "wgtwo.core"
 local clock = require "wgtwo.sandbox.clock"
+local framing = require "wgtwo.sandbox.framing"
+local identity = require "wgtwo.sandbox.identity"
+local schema = require "wgtwo.schema"
 
 local Log = {}
 Log.__index = Log
 
 local log = {}
+
+local owner_type = schema.type("wgtwo.events.v0.Owner")
+local OWNER <const> = 12 -- the field of wgtwo.events.v0.Event
 
 --- An empty history.
 -- @tparam table time the clock
@@ -39,12 +46,26 @@ local function encode_body(event, without_plus)
   local carried = { [kind.field] = event.payload }
   if kind.api == "v0" then
     carried.timestamp = clock.timestamp(event.at)
-    if event.number then
-      carried.owner = { phone_number = { e164 = event.number }, sub = event.sub }
-    end
     if without_plus then strip_plus(carried) end
   end
   return core.encode(kind.carrier, carried)
+end
+
+--- The owner of a v0 event as a client sees it, as bytes of the event: `sub` is another for each.
+-- @tparam table event
+-- @tparam ?string client
+-- @treturn string
+function Log:owner(event, client)
+  client = client or ""
+  if event.owner_for == client then return event.owner end
+  local number, bytes = event.number, ""
+  if number then
+    local fields = { phone_number = { e164 = number }, sub = identity.subject(client, { number = number }) }
+    if self.limits.numbers_without_plus then strip_plus(fields) end
+    bytes = framing.field(OWNER, core.encode(owner_type, fields))
+  end
+  event.owner, event.owner_for = bytes, client
+  return bytes
 end
 
 --- The payload of an event.

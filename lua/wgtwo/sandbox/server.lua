@@ -18,7 +18,6 @@ local generator = require "wgtwo.sandbox.generator"
 local health = require "wgtwo.sandbox.health"
 local http = require "wgtwo.sandbox.http"
 local httpd = require "wgtwo.httpd"
-local identity = require "wgtwo.sandbox.identity"
 local journal = require "wgtwo.sandbox.journal"
 local kinds = require "wgtwo.sandbox.kinds"
 local log = require "wgtwo.sandbox.log"
@@ -83,11 +82,6 @@ function Server:pool(client)
   return client and self.pools[client] or self.pools[""]
 end
 
---- The subject identifier of the owner of an event.
-local function owner_subject(client, number)
-  return number and identity.subject(client or "", { number = number }) or nil
-end
-
 --- Publishes an event.
 -- @tparam table wish `kind` (a name), and what is wanted of `number`, `client`, `payload`, `random`
 -- @treturn ?table the event
@@ -100,7 +94,7 @@ function Server:publish_event(wish)
   local number = wish.number or subject or r:pick(self:pool(wish.client))
   local payload = payloads.make(kind, number, wish.payload, r)
   local event = { id = false, kind = kind, at = self.clock:now(), number = number, client = wish.client,
-    sub = owner_subject(wish.client, number), payload = payload, body = false, records = false }
+    payload = payload, body = false, records = false, owner = false, owner_for = false }
   local ok, problem = pcall(self.log.append, self.log, event)
   if not ok then return nil, tostring(problem) end
   self.subscriptions:published(event)

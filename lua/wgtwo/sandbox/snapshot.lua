@@ -26,7 +26,7 @@ end
 --- An event as plain values.
 function snapshot.event(event)
   return { id = event.id, type = event.kind.name, at = event.at, number = event.number, client = event.client,
-    sub = event.sub, payload = snapshot.payload(event) }
+    payload = snapshot.payload(event) }
 end
 
 --- A subscription as plain values; nil for one that ends with its stream.
@@ -111,7 +111,7 @@ local function restore_event(sandbox, given)
   local kind = assert(kinds.get(given.type))
   local message = assert(core.fromjson(kind.payload, core.json_encode(given.payload)))
   sandbox.log:restore{ id = math.tointeger(given.id), kind = kind, at = given.at, number = given.number,
-    client = given.client, sub = given.sub, payload = core.totable(message) }
+    client = given.client, payload = core.totable(message), owner = false, owner_for = false }
 end
 
 local function restore_subscription(sandbox, given)

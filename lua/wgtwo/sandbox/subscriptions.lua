@@ -54,6 +54,7 @@ end
 -- @tparam table member as for `subscription:join`; `finish(member, status)` ends its stream
 -- @treturn table the subscription
 function Subscriptions:join(wish, member)
+  self.log:prune() -- a position that was kept may be older than the history
   local sub = wish.key and self.by_key[wish.key]
   if sub then
     self.clock:cancel(sub.expiry)
