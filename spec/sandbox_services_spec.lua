@@ -197,8 +197,21 @@ describe("sandbox services:", function()
     end)
 
     it("needs the subscriber's number in the metadata", function()
-      local stream <close> = assert(client:stream(PIPE))
-      assert.equal("INVALID_ARGUMENT", (support.ending(stream)))
+      for _, metadata in ipairs{ {}, { ["wg2-msisdn"] = "nobody" } } do
+        local stream <close> = assert(client:stream(PIPE, nil, { metadata = metadata }))
+        assert.equal("INVALID_ARGUMENT", (support.ending(stream)))
+      end
+    end)
+
+    it("with the token of a subscriber it is that one, without metadata", function()
+      local scope, back = "call.control.answer_and_initiate", "https://a.example/"
+      local location = support.http{ url = ("%s/oauth2/auth?client_id=id&redirect_uri=%s&response_type=code&"
+        .. "state=12345678&scope=%s"):format(sandbox.url, "https%3A%2F%2Fa.example%2F", scope) }.headers.location
+      local token = support.post(sandbox, "/oauth2/token", { grant_type = "authorization_code",
+        code = location:match("code=([^&]*)"), redirect_uri = back }, { username = "id", password = "secret" })
+      local stream <close> = open(sandbox, client, PIPE, nil, { metadata = {
+        authorization = "Bearer " .. token.json.access_token } })
+      assert.equal("idle", (message_of(stream)))
     end)
   end)
 

@@ -26,7 +26,7 @@ end
 -- @tparam table sandbox the server
 -- @tparam userdata call
 -- @tparam table route
--- @treturn ?table `client` (id), `scopes` (a set); both nil without a token
+-- @treturn ?table `client` (id), `scopes` (a set), `user` (of a token that a user granted); nil without a token
 -- @treturn ?table a status
 function authorization.check(sandbox, call, route)
   local method = route.method

@@ -235,13 +235,13 @@ end
 -- @tparam userdata call of the core
 -- @tparam table route
 -- @tparam table entry of the journal
--- @tparam table principal `client`, `scopes`
+-- @tparam table principal `client`, `scopes`, `user`
 -- @tparam ?table faulty the fault that strikes this call
 -- @treturn table
 function exchange.new(calls, call, route, entry, principal, faulty)
   return setmetatable({ calls = calls, call = call, route = route, method = route.method, entry = entry,
-    client = principal.client, scopes = principal.scopes, faulty = faulty, started = false, finished = false,
-    released = false, request_taken = false }, Exchange)
+    client = principal.client, scopes = principal.scopes, user = principal.user, faulty = faulty, started = false,
+    finished = false, released = false, request_taken = false }, Exchange)
 end
 
 --- Starts to handle it.

@@ -2,8 +2,8 @@
 --
 -- An offer is answered with ringing, an answer (its SDP is the offer's, turned round), and in_call; bye with idle; an
 -- action outside of a call with the error NOT_INCALL. MultiPipe has one such state for each call_id, a UUID. The
--- subscriber is in the metadata `wg2-msisdn`. Undocumented: what a missing one leads to (INVALID_ARGUMENT), and all
--- timing (none).
+-- subscriber is that of the token, or in the metadata `wg2-msisdn`. Undocumented: what a missing one leads to
+-- (INVALID_ARGUMENT), which counts where there are both (the token's), and all timing (none).
 --
 -- @module wgtwo.sandbox.webterminal
 
@@ -52,7 +52,7 @@ end
 
 local function open(multiple)
   return function(sandbox, exchange)
-    local msisdn = exchange.call:metadata("wg2-msisdn")
+    local msisdn = exchange.user and exchange.user.number or exchange.call:metadata("wg2-msisdn")
     if not msisdn or not numbers.is_e164("+" .. msisdn:gsub("^%+", "")) then
       return nil, status.invalid("wg2-msisdn", "the metadata must hold the subscriber's number")
     end
