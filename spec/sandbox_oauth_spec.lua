@@ -1,6 +1,7 @@
 local core = require("wgtwo.core")
 local process = require("spec.support.process")
 local requests = require("spec.support.requests")
+local schema = require("wgtwo.schema")
 local support = require("spec.support.sandbox")
 local wgtwo = require("wgtwo")
 
@@ -127,6 +128,49 @@ describe("sandbox OAuth:", function()
       assert.matches("sms.text:send_to_subscriber", err.message, 1, true)
       assert.equal("google.rpc.ErrorInfo", err.details[1].type)
       assert.equal("sms.text:send_to_subscriber", err.details[1].metadata.scope)
+    end)
+
+    describe("the scope of a method:", function()
+      local client
+
+      setup(function() client = assert(wgtwo.connect(sandbox:client(false))) end)
+      teardown(function() client:close() end)
+
+      local function metadata_with(scope)
+        local answer = token({ scope = scope }, { username = "all", password = "secret one" }).json
+        return { metadata = { authorization = "Bearer " .. answer.access_token, ["wg2-msisdn"] = "+4799990001" } }
+      end
+
+      it("every unary method asks for its own, and for no other", function()
+        local count = 0
+        for _, method in ipairs(schema.methods()) do
+          if method.kind == "unary" and method.scope then
+            local _, err = client:call(method.name, requests.valid(method.name), metadata_with("no.such.scope"))
+            assert.equal("PERMISSION_DENIED", err and err.code, method.name)
+            assert.matches(('"%s"'):format(method.scope), err.message, 1, true)
+            assert(client:call(method.name, requests.valid(method.name), metadata_with(method.scope)))
+            count = count + 1
+          end
+        end
+        assert.is_true(count >= 30, "only " .. count)
+      end)
+
+      it("so does every stream", function()
+        local count = 0
+        for _, method in ipairs(schema.methods()) do
+          if method.kind ~= "unary" and method.scope then
+            local request = not method.client_streaming and requests.valid(method.name) or nil
+            local refused <close> = assert(client:stream(method.name, request, metadata_with("no.such.scope")))
+            local code, err = support.ending(refused)
+            assert.equal("PERMISSION_DENIED", code, method.name)
+            assert.matches(('"%s"'):format(method.scope), err.message, 1, true)
+            local opened <close> = support.open(sandbox, client, method.name, request, metadata_with(method.scope))
+            assert.is_truthy(opened)
+            count = count + 1
+          end
+        end
+        assert.is_true(count >= 7, "only " .. count)
+      end)
     end)
 
     it("a method without a scope needs a valid token only", function()
@@ -342,6 +386,25 @@ describe("sandbox OAuth:", function()
       assert.has_error(function() httpd.signing_key("nonsense") end)
       paths[#paths + 1] = pem .. ".pub"
       for _, path in ipairs(paths) do os.remove(path) end
+    end)
+
+    it("there are several from the start, and the one that signs is not the first", function()
+      local kid = core.json_decode(decode(id_token():match("^[^.]+"))).kid
+      local keys = http{ url = sandbox.url .. "/.well-known/jwks.json" }.json.keys
+      assert.is_true(#keys >= 2)
+      assert.not_equal(kid, keys[1].kid)
+    end)
+
+    it("the endpoints have the platform's paths", function()
+      local document = http{ url = sandbox.url .. "/.well-known/openid-configuration" }.json
+      local paths = { authorization_endpoint = "/oauth2/auth", token_endpoint = "/oauth2/token",
+        revocation_endpoint = "/oauth2/revoke", userinfo_endpoint = "/userinfo",
+        end_session_endpoint = "/oauth2/sessions/logout", jwks_uri = "/.well-known/jwks.json" }
+      for name, path in pairs(paths) do
+        assert.equal(sandbox.url .. path, document[name])
+        local status = http{ url = sandbox.url .. path }.status
+        assert.is_true(status ~= 404 and status < 500, path .. ": " .. status)
+      end
     end)
 
     it("the discovery document names every endpoint", function()

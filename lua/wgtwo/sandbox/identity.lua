@@ -1,6 +1,7 @@
 --- Who a user is: userinfo, id_token, the keys that sign it, and the discovery document.
 --
--- Keys are made when they are first needed; the newest signs, the ones before it stay in the list (`rotate`).
+-- Keys are made when they are first needed, two, so that nobody takes the first for the right one; the newest signs,
+-- the ones before it stay in the list (`rotate`).
 --
 -- @module wgtwo.sandbox.identity
 
@@ -10,6 +11,8 @@ local limits = require "wgtwo.limits"
 local random = require "wgtwo.sandbox.random"
 
 local identity = {}
+
+local FEWEST <const>, MOST <const> = 2, 3 -- keys in the list
 
 local paths = limits.oauth.paths
 local alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -47,7 +50,7 @@ end
 
 local function newest_key(sandbox)
   sandbox.keys = sandbox.keys or {}
-  if not sandbox.keys[1] then identity.rotate(sandbox) end
+  while #sandbox.keys < FEWEST do identity.rotate(sandbox) end
   return sandbox.keys[#sandbox.keys]
 end
 
@@ -56,7 +59,7 @@ function identity.rotate(sandbox)
   sandbox.keys = sandbox.keys or {}
   local key = httpd.signing_key()
   table.insert(sandbox.keys, { key = key, id = random.of(key:modulus()):hex(16) })
-  if #sandbox.keys > 3 then table.remove(sandbox.keys, 1) end
+  if #sandbox.keys > MOST then table.remove(sandbox.keys, 1) end
 end
 
 --- A signed JSON Web Token about the user.
