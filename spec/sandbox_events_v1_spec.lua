@@ -139,6 +139,28 @@ describe("sandbox events v1:", function()
       stream:close()
     end)
 
+    it("how long it is kept is a setting, since the same text also says 30 minutes", function()
+      local other <close> = support.start{ clock = "virtual", position_kept = 1800 }
+      local by <close> = support.connect(other)
+      local function visit()
+        local stream = open(other, by, STREAM, {})
+        local message = stream:read(0.1)
+        stream:close()
+        support.until_(function() return #other:streams() == 0 end, "the end of the stream")
+        return message and imei(message)
+      end
+      local function publish_there(text)
+        other:publish{ type = "handset_change", payload = { current = { imei_sv = { imei = text } } } }
+      end
+      visit()
+      publish_there("kept")
+      other:advance(1799)
+      assert.equal("kept", visit())
+      publish_there("lost")
+      other:advance(1801)
+      assert.is_nil(visit())
+    end)
+
     it("what is unacknowledged comes again after a reconnect, and acks held over it count", function()
       local stream = stream_of(nil)
       local id = publish("x")
@@ -177,6 +199,22 @@ describe("sandbox events v1:", function()
       sandbox:advance(100)
       quiet(sandbox, stream)
       assert.same({ 2, 1 }, { support.counts(sandbox, id) })
+    end)
+
+    it("it comes again after every timeout, until it is acknowledged", function()
+      local stream <close> = stream_of(nil)
+      local id = publish("x")
+      read(stream)
+      local message
+      for _ = 1, 5 do
+        sandbox:advance(30)
+        message = read(stream)
+        assert.is_true(message.metadata.is_redelivered)
+      end
+      assert.equal(SUCCESS, ack(message))
+      sandbox:advance(1000)
+      quiet(sandbox, stream)
+      assert.same({ 6, 1 }, { support.counts(sandbox, id) })
     end)
 
     it("a custom timeout from 10 s to 10 min", function()
@@ -277,16 +315,23 @@ describe("sandbox events v1:", function()
       end
     end)
 
-    it("an id, a timestamp, the oldest", function()
+    it("an id, a timestamp, the oldest of 30 minutes", function()
       assert.equal("i3", first_of{ start_at_id = ids[3] })
       assert.equal("i2", first_of{ start_at_timestamp = times[2] })
       assert.equal("i1", first_of{ start_at_oldest_possible = {} })
+      sandbox:advance(30 * 60 - 3 * 60 + 1) -- the first is 30 minutes and a second old
+      assert.equal("i2", first_of{ start_at_oldest_possible = {} })
     end)
 
     it("are ignored where one is stored", function()
       leave(stream_of({ start_at_id = ids[4] }))
-      local stream <close> = stream_of({ start_at_oldest_possible = {} })
-      assert.equal("i4", imei(read(stream)))
+      local positions = { start_at_new = {}, start_at_id = ids[1], start_at_timestamp = times[1],
+        start_at_oldest_possible = {} }
+      for name, position in pairs(positions) do
+        local stream = stream_of({ [name] = position })
+        assert.equal("i4", imei(read(stream)), name)
+        leave(stream)
+      end
     end)
   end)
 end)

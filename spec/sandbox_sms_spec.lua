@@ -183,6 +183,17 @@ describe("sandbox SMS:", function()
     assert(call(text, with{ delivery_deadline = 7 * 24 * 3600 }))
   end)
 
+  it("the same request twice is two messages: nothing marks a repetition", function()
+    local request = { content = "x", to_subscriber = "+4799990001", from_address = "Shop" }
+    local one = assert(call(V1 .. "SendTextToSubscriber", request))
+    local two = assert(call(V1 .. "SendTextToSubscriber", request))
+    assert.not_equal(one.message_id, two.message_id)
+    local first, report, second = read(events).event, read(events).event, read(events).event
+    assert.is_truthy(report.sms_delivery_report_event)
+    assert.same({ one.message_id, two.message_id }, { first.sms_event.id, second.sms_event.id })
+    assert.not_equal(first.sms_event.uuid, second.sms_event.uuid)
+  end)
+
   it("the events go to the OAuth client that sent, and to no other", function()
     local other <close> = support.connect(sandbox, SCOPES, "other", "secret2")
     local theirs <close> = support.open(sandbox, other, SUBSCRIBE, { type = { "SMS_EVENT" } })

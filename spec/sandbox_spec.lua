@@ -354,6 +354,23 @@ describe("sandbox", function()
       assert.is_false(ages[1] == ages[2] and ages[2] == ages[3] and ages[3] == ages[4])
     end)
 
+    it("the age of a connection is a setting; 0 is none", function()
+      local function ending_after(options)
+        options.clock = "virtual"
+        local other <close> = support.start(options)
+        local by <close> = support.connect(other)
+        local stream = open(other, by, SUBSCRIBE, { type = { "SMS_EVENT" } })
+        other:advance(599)
+        local before = #other:streams()
+        other:advance(2)
+        local after = #other:streams()
+        stream:close()
+        return before, after
+      end
+      assert.same({ 1, 0 }, { ending_after{ connection_age = 600, connection_age_spread = 0 } })
+      assert.same({ 1, 1 }, { ending_after{ connection_age = 0 } })
+    end)
+
     it("all streams of a connection end together", function()
       local streams = {}
       for i = 1, 3 do streams[i] = open(sandbox, client, SUBSCRIBE, { type = { "SMS_EVENT" } }) end
