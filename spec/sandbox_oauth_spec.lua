@@ -78,6 +78,20 @@ describe("sandbox OAuth:", function()
       end
     end)
 
+    it("the granted scope may be less than the one asked for, where that is set", function()
+      local narrow <close> = support.start{ narrow_scopes = true, clients = {
+        { id = "some", secret = "secret2", scopes = { SCOPE } } } }
+      local body = post(narrow, "/oauth2/token", { grant_type = "client_credentials",
+        scope = "events.sms.subscribe " .. SCOPE }, BASIC).json
+      assert.equal(SCOPE, body.scope)
+      local client <close> = assert(wgtwo.connect(narrow:client(false)))
+      local options = { metadata = { authorization = "Bearer " .. body.access_token } }
+      assert(client:call(METHOD, requests.valid(METHOD), options))
+      local stream <close> = assert(client:stream("wgtwo.events.v0.EventsService/Subscribe",
+        { type = { "SMS_EVENT" } }, options))
+      assert.equal("PERMISSION_DENIED", (support.ending(stream)))
+    end)
+
     it("errors have the names of RFC 6749", function()
       local function refused(form, options) return token(form, options).json.error end
       assert.equal("invalid_scope", refused{ scope = "events.sms.subscribe" })
@@ -88,6 +102,8 @@ describe("sandbox OAuth:", function()
         return http{ method = "POST", url = sandbox.url .. "/oauth2/token", body = body, username = "some",
           password = "secret2", headers = { "Content-Type: " .. kind } }.json.error
       end
+      assert.equal("invalid_request", refused{ grant_type = "authorization_code" })
+      assert.equal("invalid_request", refused{ grant_type = "refresh_token" })
       assert.equal("invalid_request", raw("grant_type=client_credentials", "application/json"))
       assert.equal("invalid_request", raw("scope=x", "application/x-www-form-urlencoded"))
       assert.equal("invalid_request", raw("grant_type=a&grant_type=b", "application/x-www-form-urlencoded"))

@@ -59,9 +59,8 @@ local function check(sandbox, request)
   if not request.state or #request.state < limits.oauth.state_min then
     return refuse("invalid_state", ("state must have at least %d characters"):format(limits.oauth.state_min))
   end
-  local list = tokens.split(request.scope or "")
-  local forbidden = tokens.forbidden(client, list)
-  if forbidden then return refuse("invalid_scope", "the client may not have the scope " .. forbidden) end
+  local list, forbidden = sandbox.tokens:grantable(client, tokens.split(request.scope or ""))
+  if not list then return refuse("invalid_scope", "the client may not have the scope " .. forbidden) end
   return client, nil, list
 end
 

@@ -41,9 +41,8 @@ end
 local grants = {}
 
 function grants.client_credentials(sandbox, client, form)
-  local list = tokens.split(form.scope or "")
-  local forbidden = tokens.forbidden(client, list)
-  if forbidden then return failed(400, "invalid_scope", "the client may not have the scope " .. forbidden) end
+  local list, forbidden = sandbox.tokens:grantable(client, tokens.split(form.scope or ""))
+  if not list then return failed(400, "invalid_scope", "the client may not have the scope " .. forbidden) end
   return 200, token_body(sandbox.tokens:issue(client, list))
 end
 
@@ -70,7 +69,8 @@ function grants.authorization_code(sandbox, client, form)
 end
 
 function grants.refresh_token(sandbox, client, form)
-  local found = form.refresh_token and sandbox.tokens.refresh[form.refresh_token]
+  if not form.refresh_token then return failed(400, "invalid_request", "refresh_token is missing") end
+  local found = sandbox.tokens.refresh[form.refresh_token]
   if not found or found.client ~= client.id then
     return failed(400, "invalid_grant", "the refresh token is not known, was used, or was revoked")
   end

@@ -65,6 +65,7 @@ settings.spec = {
   connection_age_spread = seconds(limits.connection_age / 10),
   stream_limit = seconds(0),                            -- undocumented: streams end after so long; 0: they do not
   expires_in = seconds(limits.oauth.lifetime),
+  narrow_scopes = { type = "boolean", default = false }, -- undocumented when: a token has fewer scopes than asked for
   numbers_without_plus = { type = "boolean", default = false }, -- undocumented when: v0 events leave the plus out
   subscribers = { type = "list", of = text, default = numbers.SUBSCRIBER_PREFIXES }, -- prefixes, undocumented
   delivery_report_delay = seconds(0),                   -- undocumented

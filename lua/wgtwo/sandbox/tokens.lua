@@ -66,12 +66,21 @@ end
 -- Of OpenID Connect: every client may ask for these.
 local open_id = { openid = true, offline_access = true, phone = true, profile = true, email = true }
 
---- The first scope that a client may not have.
--- @treturn ?string
-function tokens.forbidden(client, list)
+--- What a client gets of the scopes that it asks for: all, or with the setting `narrow_scopes` those that it may have.
+-- @tparam table client
+-- @tparam table list
+-- @treturn ?table the list to grant
+-- @treturn ?string the first scope that it may not have
+function Tokens:grantable(client, list)
+  local granted = {}
   for _, scope in ipairs(list) do
-    if not open_id[scope] and not allowed(client, scope) then return scope end
+    if open_id[scope] or allowed(client, scope) then
+      granted[#granted + 1] = scope
+    elseif not self.settings.narrow_scopes then
+      return nil, scope
+    end
   end
+  return granted
 end
 
 local function set_of(list)
