@@ -1,6 +1,7 @@
 -- The state file: what is kept over a restart of the sandbox.
 
 local core = require "wgtwo.core"
+local http = require("spec.support.sandbox").http
 local process = require("spec.support.process")
 local wgtwo = require "wgtwo"
 
@@ -55,6 +56,23 @@ describe("a sandbox with a state file", function()
     end
     table.sort(numbers)
     assert.same({ 2, 3, 5 }, numbers)
+  end)
+
+  it("by hand, with --state: Ctrl-C while the file is written ends it, and nothing is lost", function()
+    local function run(act)
+      local child = process.start(([[require("wgtwo.sandbox").main({ "--state", %q })]]):format(path))
+      local url = core.json_decode(child:line()).url
+      local result = act(url .. "/admin/events")
+      child:kill("INT") -- when the answer is there, the file is being written
+      assert.equal(130, select(2, child:wait()))
+      return result
+    end
+    local id = run(function(url)
+      return http{ method = "POST", url = url, body = '{"type":"SMS_EVENT","payload":{"text":"kept"}}',
+        headers = { "Content-Type: application/json" } }.json.id
+    end)
+    local events = run(function(url) return http{ url = url }.json.events end)
+    assert.same({ 1, id, "kept" }, { #events, events[1].id, events[1].payload.text })
   end)
 
   it("keeps tokens", function()

@@ -7,6 +7,7 @@
 
 local core = require "wgtwo.core"
 local options = require "wgtwo.options"
+local reactor = require "wgtwo.sandbox.reactor"
 local settings = require "wgtwo.sandbox.settings"
 
 local command = {}
@@ -158,7 +159,7 @@ end
 --- Closes the sandbox after serving: the exit code, that of the shell where Ctrl-C ended it.
 local function finish(server, ok, result)
   if not ok then
-    local interrupted = tostring(result):find("interrupted!", 1, true)
+    local interrupted = reactor.is_interrupt(result)
     if not interrupted then io.stderr:write("wgtwo sandbox: ", tostring(result), "\n") end
     result = interrupted and 130 or 1
   end

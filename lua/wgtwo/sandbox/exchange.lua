@@ -12,6 +12,7 @@
 
 local age = require "wgtwo.sandbox.age"
 local core = require "wgtwo.core"
+local reactor = require "wgtwo.sandbox.reactor"
 local requests = require "wgtwo.sandbox.requests"
 local status = require "wgtwo.sandbox.status"
 
@@ -126,6 +127,7 @@ end
 local function guarded(self, f, ...)
   local ok, reply, reason = xpcall(f, failed, self.calls.sandbox, self, ...)
   if ok then return reply, reason end
+  if reactor.is_interrupt(reply.message) then error(reply.message, 0) end
   io.stderr:write("wgtwo sandbox: ", self.method.name, ": ", reply.message, "\n")
   return nil, status.new("INTERNAL", "the sandbox has a defect: " .. (reply.message:match("^[^\n]*") or ""))
 end

@@ -8,6 +8,7 @@
 
 local core = require "wgtwo.core"
 local httpd = require "wgtwo.httpd"
+local reactor = require "wgtwo.sandbox.reactor"
 
 local Http = {}
 Http.__index = Http
@@ -20,16 +21,16 @@ local MAX_BODY <const> = 256 * 1024 * 1024 -- bytes: a snapshot that comes back
 http.LATER = {}
 
 --- Listens.
--- @tparam table reactor
+-- @tparam table loop the reactor
 -- @tparam string address
 -- @tparam int port 0: chosen by the kernel
 -- @treturn ?table
 -- @treturn ?string why not
-function http.new(reactor, address, port)
+function http.new(loop, address, port)
   local daemon, problem = httpd.listen{ address = address, port = port, max_body = MAX_BODY }
   if not daemon then return nil, problem end
   local self = setmetatable({ daemon = daemon, routes = {}, prefixes = {} }, Http)
-  reactor:watch(daemon, function() self:take() end)
+  loop:watch(daemon, function() self:take() end)
   return self
 end
 
@@ -101,6 +102,7 @@ function Http:take()
     local ok, status, body, headers = xpcall(handle, debug.traceback, self, request)
     if not ok then
       io.stderr:write("wgtwo sandbox: ", request:path(), ": ", status, "\n")
+      if reactor.is_interrupt(status) then error(status, 0) end
       http.respond(request, 500, { error = "server_error", error_description = "the sandbox has a defect" })
     elseif status ~= http.LATER then
       http.respond(request, status, body, headers)

@@ -12,14 +12,20 @@ Reactor.__index = Reactor
 
 local reactor = {}
 
+--- Whether an error is Ctrl-C, which Lua raises wherever it stands. Who catches errors to go on passes this one on.
+-- @param err
+-- @treturn boolean
+function reactor.is_interrupt(err)
+  return tostring(err):find("interrupted!", 1, true) ~= nil
+end
+
 --- Says what went wrong in a function that reacted, and goes on; Ctrl-C ends `run`.
 local function complain(self)
   return function(err)
-    local text = tostring(err)
-    if text:find("interrupted!", 1, true) then
+    if reactor.is_interrupt(err) then
       self.interrupted, self.stopped = true, true
     else
-      io.stderr:write("wgtwo sandbox: ", debug.traceback(text, 2), "\n")
+      io.stderr:write("wgtwo sandbox: ", debug.traceback(tostring(err), 2), "\n")
     end
   end
 end

@@ -9,6 +9,7 @@
 -- @module wgtwo.sandbox.state
 
 local core = require "wgtwo.core"
+local reactor = require "wgtwo.sandbox.reactor"
 local snapshot = require "wgtwo.sandbox.snapshot"
 
 local State = {}
@@ -98,6 +99,10 @@ function State:save()
   if ok then return end
   self.connection:rollback()
   self.written = 0 -- all events again, the next time
+  if reactor.is_interrupt(problem) then
+    self.seen = -1 -- the sandbox ends, and tries once more
+    error(problem, 0)
+  end
   io.stderr:write(("wgtwo sandbox: cannot write %s: %s\n"):format(self.path, tostring(problem)))
 end
 
