@@ -58,6 +58,37 @@ describe("a sandbox with a state file", function()
     assert.same({ 2, 3, 5 }, numbers)
   end)
 
+  it("keeps how often a fault has struck: so many calls are so many, over a restart", function()
+    local function code(sandbox)
+      local client <close> = assert(wgtwo.connect(sandbox:client(false)))
+      local _, err = client:call("GetMsisdn", { subscription_id = { value = "s" } })
+      return err and err.code or "OK"
+    end
+    local id
+    do
+      local sandbox <close> = start()
+      sandbox:clear_faults(sandbox:fault{ method = "GetMsisdn", code = "INTERNAL" })
+      id = sandbox:fault{ method = "GetMsisdn", code = "ABORTED", count = 2 }
+      assert.equal("ABORTED", code(sandbox))
+    end
+    local sandbox <close> = start()
+    local fault = sandbox:faults()[1]
+    assert.same({ id, 1, 1 }, { fault.id, fault.seen, fault.struck })
+    assert.same({ "ABORTED", "OK" }, { code(sandbox), code(sandbox) })
+    assert.equal(id + 1, sandbox:fault{ method = "GetMsisdn", code = "INTERNAL" })
+  end)
+
+  it("keeps the certificate, so that clients still trust it; without a file each start has its own", function()
+    local function certificate(settings)
+      local sandbox <close> = assert(wgtwo.sandbox.start(settings))
+      local file <close> = assert(io.open(sandbox.ca_file))
+      return file:read("a")
+    end
+    local first = certificate{ state = path }
+    assert.equal(first, certificate{ state = path })
+    assert.not_equal(first, certificate{})
+  end)
+
   it("by hand, with --state: Ctrl-C while the file is written ends it, and nothing is lost", function()
     local function run(act)
       local child = process.start(([[require("wgtwo.sandbox").main({ "--state", %q })]]):format(path))

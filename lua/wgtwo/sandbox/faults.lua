@@ -172,6 +172,17 @@ function Faults:describe()
 end
 
 -- What strikes a call -------------------------------------------------------------------------------------------------
+--- Puts back what `describe` gave: ids and counts go on.
+-- @tparam table list
+function Faults:restore(list)
+  for _, fault in ipairs(list) do
+    local item = { id = math.tointeger(fault.id), fault = fault, seen = fault.seen, struck = fault.struck }
+    fault.id, fault.seen, fault.struck = nil, nil, nil
+    table.insert(self.list, item)
+    self.serial = math.max(self.serial, item.id)
+  end
+end
+
 
 local Strike = {}
 

@@ -1,8 +1,9 @@
 --- Everything that the sandbox knows, as plain values: taken, and put back.
 --
 -- A snapshot holds the history, subscriptions with their positions and what is unacknowledged, tokens, number pools,
--- faults, and the generators' states. It does not hold open streams: after a restore their subscriptions wait for them,
--- as after a disconnect.
+-- faults with their counts, and the generators' states. It does not hold open streams: after a restore their
+-- subscriptions wait for them, as after a disconnect. Nor does it hold the journal, the plans of fake events, the keys
+-- of id_tokens, and faults of the wire.
 --
 -- @module wgtwo.sandbox.snapshot
 
@@ -165,10 +166,7 @@ local function put_back(sandbox, given)
     end
   end
   restore_randoms(sandbox, given.random)
-  for _, fault in ipairs(given.faults) do
-    fault.id, fault.seen, fault.struck = nil, nil, nil
-    sandbox.faults:add(fault)
-  end
+  sandbox.faults:restore(given.faults)
 end
 
 --- Goes back to a snapshot. Every stream ends.
