@@ -48,6 +48,10 @@ int httpd_push_request(lua_State *L, Httpd *httpd);
 void httpd_answer_all(Httpd *httpd);
 void httpd_request_register(lua_State *L);
 
+/* httpd_response.c: a response from the arguments headers, body and options, of which the first stands at arg; what
+ * stands behind them is dropped. Raises on misuse. The caller destroys it. Lua thread. */
+struct MHD_Response *httpd_new_response(lua_State *L, int arg);
+
 /* certificate.c: adds httpd.certificate to the table on top of the stack. */
 void certificate_register(lua_State *L);
 

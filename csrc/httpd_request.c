@@ -7,10 +7,10 @@
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <strings.h>
 
 #include "httpd.h"
-#include "option.h"
 
 enum {
   QUEUE_LIMIT = 128,
@@ -332,55 +332,18 @@ static int close_request(lua_State *L) {
   return 0;
 }
 
-/* Raises unless the argument is nil, or a table of header names and values that can be sent. */
-static void check_headers(lua_State *L, int arg) {
-  if (lua_isnil(L, arg)) return;
-  luaL_checktype(L, arg, LUA_TTABLE);
-  lua_pushnil(L);
-  while (lua_next(L, arg)) {
-    size_t name_length = 0, length = 0;
-    const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tolstring(L, -2, &name_length) : "";
-    const char *value = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &length) : NULL;
-    bool good = value != NULL && name_length > 0 && strlen(name) == name_length && strpbrk(name, ": \t\r\n") == NULL &&
-                strlen(value) == length && strpbrk(value, "\r\n") == NULL;
-    if (!good) luaL_argerror(L, arg, "headers are names and one-line strings");
-    lua_pop(L, 1);
-  }
-}
-
-/* The table was checked; raises nothing. */
-static bool add_headers(lua_State *L, int arg, struct MHD_Response *response) {
-  bool good = true;
-  if (lua_isnil(L, arg)) return true;
-  lua_pushnil(L);
-  while (lua_next(L, arg)) {
-    const char *value = lua_tostring(L, -1);
-    if (value[0] != '\0') good = MHD_add_response_header(response, lua_tostring(L, -2), value) == MHD_YES && good;
-    lua_pop(L, 1);
-  }
-  return good;
-}
-
 /*
- * request:respond(status[, headers[, body]]) -> true | nil, text
+ * request:respond(status[, headers[, body[, {cut_after = bytes}]]]) -> true | nil, text
  *
- * Headers are a table {Name = value}. The answer is taken over whole; the connection sends it. nil when the request was
- * answered before, or its connection or daemon is gone.
+ * Headers are a table {Name = value}. The answer is taken over whole; the connection sends it. With cut_after it ends
+ * after so many bytes of the body, all of which were announced. nil when the request was answered before, or its
+ * connection or daemon is gone.
  */
 static int respond(lua_State *L) {
   HttpdRequest *request = check_request(L);
   lua_Integer status = luaL_checkinteger(L, 2);
   luaL_argcheck(L, status >= 200 && status <= 599, 2, "a final HTTP status is 200 to 599");
-  size_t length;
-  const char *body = luaL_optlstring(L, 4, "", &length);
-  lua_settop(L, 4);
-  check_headers(L, 3);
-  struct MHD_Response *response = MHD_create_response_from_buffer(length, (void *)body, MHD_RESPMEM_MUST_COPY);
-  if (response == NULL) return luaL_error(L, "not enough memory");
-  if (!add_headers(L, 3, response)) {
-    MHD_destroy_response(response);
-    return luaL_argerror(L, 3, "a header cannot be sent");
-  }
+  struct MHD_Response *response = httpd_new_response(L, 3);
   if (!answer(request, (unsigned)status, response)) {
     lua_pushnil(L);
     lua_pushliteral(L, "the request is over: it was answered before, or the server has closed");

@@ -1,9 +1,8 @@
-local core = require("wgtwo.core")
 local requests = require("spec.support.requests")
 local support = require("spec.support.sandbox")
 local wgtwo = require("wgtwo")
 
-local open, read, post = support.open, support.read, support.post
+local open, read = support.open, support.read
 
 local METHOD <const> = "wgtwo.subscription.v0.SubscriptionIdService/GetMsisdn"
 local SUBSCRIBE <const>, ACK <const> = "wgtwo.events.v0.EventsService/Subscribe", "wgtwo.events.v0.EventsService/Ack"
@@ -13,7 +12,7 @@ describe("sandbox faults:", function()
   local sandbox, client
 
   setup(function()
-    sandbox = support.start{ clock = "virtual", seed = 3, wire = true, clients = {
+    sandbox = support.start{ clock = "virtual", seed = 3, clients = {
       { id = "id", secret = "secret" }, { id = "other", secret = "secret2" },
     } }
     client = support.connect(sandbox)
@@ -99,17 +98,40 @@ describe("sandbox faults:", function()
       assert.equal(first, pattern())
     end)
 
-    it("a delay, fixed or uniform, on the sandbox's clock", function()
-      for _, delay in ipairs{ 30, { 10, 30 } } do
-        sandbox:fault{ method = "GetMsisdn", delay = delay, count = 1 }
-        local task = wgtwo.spawn(function() return (call(METHOD)) end)
-        support.until_(function() return #sandbox:journal{ method = "GetMsisdn" } > 0 end, "the call")
-        sandbox:advance(9)
-        assert.is_nil(sandbox:journal{ method = "GetMsisdn" }[1].code)
-        sandbox:advance(21.5)
-        assert.equal("OK", task:join(5))
-        sandbox:reset()
+    --- Calls, so many, that have arrived and wait; then `answered()` is how many of them have their answer.
+    local function waiting(count)
+      local tasks = {}
+      for i = 1, count do tasks[i] = wgtwo.spawn(function() return (call()) end) end
+      support.until_(function() return #sandbox:journal{ method = "GetMsisdn" } == count end, "the calls")
+      return tasks, function()
+        local answered = 0
+        for _, entry in ipairs(sandbox:journal{ method = "GetMsisdn" }) do
+          if entry.code then answered = answered + 1 end
+        end
+        return answered
       end
+    end
+
+    it("a fixed delay, on the sandbox's clock", function()
+      sandbox:fault{ method = "GetMsisdn", delay = 30 }
+      local tasks, answered = waiting(2)
+      sandbox:advance(29.9)
+      assert.equal(0, answered())
+      sandbox:advance(0.2)
+      assert.equal(2, answered())
+      for _, task in ipairs(tasks) do assert.equal("OK", task:join(5)) end
+    end)
+
+    it("a uniform delay: between its bounds, of each call its own", function()
+      sandbox:fault{ method = "GetMsisdn", delay = { 10, 30 } }
+      local tasks, answered = waiting(12)
+      sandbox:advance(9.9)
+      assert.equal(0, answered())
+      sandbox:advance(10.1)
+      assert.is_true(answered() > 0 and answered() < 12, answered() .. " of 12 in the first half")
+      sandbox:advance(10.1)
+      assert.equal(12, answered())
+      for _, task in ipairs(tasks) do assert.equal("OK", task:join(5)) end
     end)
 
     it("a call that hangs until its deadline", function()
@@ -120,7 +142,10 @@ describe("sandbox faults:", function()
 
     it("a reset", function()
       sandbox:fault{ method = "GetMsisdn", reset = true, count = 1 }
-      assert.equal("UNAVAILABLE", (call()))
+      local code, err = call()
+      assert.same({ "UNAVAILABLE", "stream reset" }, { code, err.message })
+      assert.equal(0, sandbox:journal()[1].sent)
+      assert.equal("OK", (call()))
     end)
 
     it("an oversized reply, which is a valid one to whoever takes it", function()
@@ -134,8 +159,8 @@ describe("sandbox faults:", function()
     it("a reply that is no protobuf", function()
       sandbox:fault{ method = "GetMsisdn", invalid = true, count = 1 }
       local code, err = call()
-      assert.not_equal("OK", code)
-      assert.is_truthy(err)
+      assert.equal("INTERNAL", code)
+      assert.matches("no valid message", err.message, 1, true)
     end)
 
     it("a rate limit with RetryInfo", function()
@@ -144,6 +169,18 @@ describe("sandbox faults:", function()
       assert.equal("RESOURCE_EXHAUSTED", code)
       assert.equal("google.rpc.RetryInfo", err.details[1].type)
       assert.equal(1, err.details[1].retry_delay.seconds)
+    end)
+
+    it("are listed with the calls that they saw and struck, and taken back one by one", function()
+      local id = sandbox:fault{ method = "GetMsisdn", nth = 2, count = 5, code = "ABORTED" }
+      local other = sandbox:fault{ method = "GetSubscriptionId", code = "ABORTED" }
+      for _ = 1, 3 do call() end
+      local first, second = table.unpack(sandbox:faults())
+      assert.same({ id, 3, 1, "ABORTED" }, { first.id, first.seen, first.struck, first.code })
+      assert.same({ other, 0, 0 }, { second.id, second.seen, second.struck })
+      assert(sandbox:clear_faults(id))
+      assert.equal(other, sandbox:faults()[1].id)
+      assert.is_nil((sandbox:clear_faults(id)))
     end)
 
     it("is refused where it says what there is not", function()
@@ -198,16 +235,19 @@ describe("sandbox faults:", function()
       assert.equal("OK", (support.ending(stream)))
     end)
 
-    it("a status after some messages, a reset after some messages", function()
+    it("a status after some messages", function()
       sandbox:fault{ method = "Subscribe", code = "INTERNAL", after = 1, count = 1 }
       local stream <close> = subscribe()
       publish("x")
-      read(stream)
+      assert.equal("x", text(read(stream)))
       assert.equal("INTERNAL", (support.ending(stream)))
+    end)
+
+    it("a reset after some messages", function()
       sandbox:fault{ method = "Subscribe", reset = true, after = 1, count = 1 }
-      local second <close> = subscribe()
+      local stream <close> = subscribe()
       publish("x")
-      assert.equal("UNAVAILABLE", (support.ending(second)))
+      assert.equal("UNAVAILABLE", (support.ending(stream)))
     end)
 
     it("a status at once", function()
@@ -233,146 +273,23 @@ describe("sandbox faults:", function()
       assert.same({ "e2", "e1", "e4", "e3" }, got)
     end)
 
-    it("a message that is no protobuf, one that is too large", function()
+    it("a message that is no protobuf", function()
       sandbox:fault{ method = "Subscribe", invalid = true, after = 1, count = 1 }
       local stream <close> = subscribe()
       publish("x")
       assert.equal("x", text(read(stream)))
       publish("y")
-      local code = support.ending(stream)
-      assert.not_equal("OK", code)
+      local message, err = stream:read(10)
+      assert.is_nil(message)
+      assert.equal("INTERNAL", err.code)
+      assert.matches("no valid message", err.message, 1, true)
+    end)
+
+    it("a message that is too large", function()
       sandbox:fault{ method = "Subscribe", oversized = 5 * 1024 * 1024, count = 1 }
-      local second <close> = subscribe()
+      local stream <close> = subscribe()
       publish("x")
-      assert.equal("RESOURCE_EXHAUSTED", (support.ending(second)))
-    end)
-  end)
-
-  describe("of the token endpoint:", function()
-    local function token()
-      return post(sandbox, "/oauth2/token", { grant_type = "client_credentials" }, { username = "id",
-        password = "secret",
-        timeout = 5 })
-    end
-
-    it("any error and status", function()
-      sandbox:fault{ endpoint = "token", status = 503, error = "temporarily_unavailable", count = 1 }
-      local response = token()
-      assert.equal(503, response.status)
-      assert.equal("temporarily_unavailable", response.json.error)
-      assert.equal(200, token().status)
-    end)
-
-    it("an HTML body", function()
-      sandbox:fault{ endpoint = "token", status = 502, body = "<html>bad gateway</html>", content_type = "text/html",
-        count = 1 }
-      local response = token()
-      assert.equal("text/html", response.headers["content-type"])
-      assert.is_nil(response.json)
-    end)
-
-    it("a cut body", function()
-      sandbox:fault{ endpoint = "token", cut = 20, count = 1 }
-      local response = token()
-      assert.equal(20, #response.body)
-      assert.is_nil(response.json)
-    end)
-
-    it("a wrong type", function()
-      sandbox:fault{ endpoint = "token", content_type = "text/plain", count = 1 }
-      assert.equal("text/plain", token().headers["content-type"])
-    end)
-
-    it("odd expires_in", function()
-      for _, odd in ipairs{ -1, 0, "soon", 1e300, false } do
-        sandbox:fault{ endpoint = "token", expires_in = odd, count = 1 }
-        assert.equal(odd, token().json.expires_in)
-      end
-    end)
-
-    it("slow", function()
-      sandbox:fault{ endpoint = "token", delay = 60, count = 1 }
-      local task = wgtwo.spawn(function() return token().status end)
-      support.until_(function() return #sandbox:journal{ method = "/oauth2/token" } > 0 end, "the request")
-      sandbox:advance(61)
-      assert.equal(200, task:join(5))
-    end)
-
-    it("no answer", function()
-      sandbox:fault{ endpoint = "token", hang = true, count = 1 }
-      assert.has_error(function()
-        post(sandbox, "/oauth2/token", { grant_type = "client_credentials" },
-          { username = "id", password = "secret", timeout = 0.2 })
-      end)
-    end)
-
-    it("for one client", function()
-      sandbox:fault{ endpoint = "token", client = "other", status = 500 }
-      assert.equal(200, token().status)
-    end)
-  end)
-
-  describe("of the wire:", function()
-    local function fresh(options)
-      local o = sandbox:client(false)
-      for name, value in pairs(options or {}) do o[name] = value end
-      return assert(wgtwo.connect(o))
-    end
-
-    after_each(function() assert(sandbox:clear_wire()) end)
-
-    it("refused connects", function()
-      sandbox:wire{ refuse = true }
-      local by <close> = fresh()
-      local _, err = by:call(METHOD, {})
-      assert.equal("UNAVAILABLE", err.code)
-    end)
-
-    it("silent drop, noticed by keep-alive", function()
-      local by <close> = fresh{ keepalive = { time = 0.1, timeout = 0.2 } }
-      local stream <close> = open(sandbox, by, SUBSCRIBE, { type = { "SMS_EVENT" } })
-      sandbox:wire{ drop = true }
-      assert.equal("UNAVAILABLE", (support.ending(stream)))
-    end)
-
-    it("reset and close of what is open", function()
-      for _, how in ipairs{ "reset", "close" } do
-        local by <close> = fresh()
-        local stream <close> = open(sandbox, by, SUBSCRIBE, { type = { "SMS_EVENT" } })
-        sandbox:wire{ [how] = true }
-        assert.equal("UNAVAILABLE", (support.ending(stream)))
-      end
-    end)
-
-    it("half-open: connections are accepted and nothing is read", function()
-      sandbox:wire{ half_open = true }
-      local by <close> = fresh{ connect_timeout = 0.3 }
-      local _, err = by:call(METHOD, {}, { timeout = 2 })
-      assert.is_truthy(err)
-    end)
-
-    it("delay and little bandwidth", function()
-      sandbox:wire{ delay = 0.05, bandwidth = 100000 }
-      local by <close> = fresh()
-      local before = core.now()
-      assert(by:call(METHOD, requests.valid(METHOD)))
-      assert.is_true(core.now() - before >= 0.1)
-    end)
-
-    it("cut in the middle of a frame", function()
-      local by <close> = fresh()
-      local stream <close> = open(sandbox, by, SUBSCRIBE, { type = { "SMS_EVENT" } })
-      sandbox:wire{ cut_after = 40 }
-      publish(("x"):rep(1000))
-      assert.equal("UNAVAILABLE", (support.ending(stream)))
-    end)
-
-    it("needs the forwarders, and knows its settings", function()
-      assert.has_error(function() sandbox:wire{ drip = true } end)
-      local without <close> = support.start{}
-      local nothing, err = without:wire{ drop = true }
-      assert.is_nil(nothing)
-      assert.equal(409, err.http_status)
+      assert.equal("RESOURCE_EXHAUSTED", (support.ending(stream)))
     end)
   end)
 end)

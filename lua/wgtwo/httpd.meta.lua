@@ -50,12 +50,17 @@ function request:headers() end
 ---@return string
 function request:body() end
 
+---@class wgtwo.httpd.respond_options
+---@field cut_after? integer bytes of the body, all of whose length is announced, before the connection ends; no effect
+---  on a body that is no longer
+
 ---@param status integer
 ---@param headers? table<string, string>
 ---@param body? string
+---@param options? wgtwo.httpd.respond_options
 ---@return boolean?
 ---@return string? reason it was answered before, or the peer is gone
-function request:respond(status, headers, body) end
+function request:respond(status, headers, body, options) end
 
 ---@class wgtwo.httpd.certificate_options
 ---@field names? string[]

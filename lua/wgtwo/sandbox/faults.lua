@@ -15,15 +15,16 @@
 -- | `after` | of a stream: how many messages pass before `code`, `reset`, `invalid` or `oversized` |
 -- | `delay` | seconds, or {shortest, longest}, before the call is handled, on the sandbox's clock |
 -- | `hang` | the call is never handled |
--- | `reset` | the call ends without a status of the handler |
+-- | `reset` | the call ends at once: RST_STREAM, before which gRPC's server itself says UNAVAILABLE, "stream reset" |
 -- | `applied` | the call is handled, and answered with `code` (UNAVAILABLE): a lost acknowledgement |
 -- | `ack_status` | of v1's acks: "STATUS_CODE_FAILURE" instead of handling |
 -- | `oversized` | bytes by which a reply is made larger |
 -- | `invalid` | a reply that is no protobuf |
 -- | `duplicate`, `reorder` | of a stream: every message twice; every two messages swapped |
 --
--- With `endpoint = "token"` it strikes token requests: `status`, `error`, `body`, `content_type`, `cut` (bytes that are
--- left of the body), `expires_in` (any JSON value), `delay`, `hang`.
+-- With `endpoint = "token"` it strikes token requests: `status`, `error`, `body`, `content_type`, `cut` (bytes of the
+-- body that arrive, of all that the answer announces, before the connection ends), `expires_in` (any JSON value),
+-- `delay`, `hang`.
 --
 -- @module wgtwo.sandbox.faults
 
@@ -171,7 +172,6 @@ function Faults:describe()
   return list
 end
 
--- What strikes a call -------------------------------------------------------------------------------------------------
 --- Puts back what `describe` gave: ids and counts go on.
 -- @tparam table list
 function Faults:restore(list)
@@ -183,6 +183,7 @@ function Faults:restore(list)
   end
 end
 
+-- What strikes a call -------------------------------------------------------------------------------------------------
 
 local Strike = {}
 

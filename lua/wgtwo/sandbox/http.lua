@@ -1,6 +1,6 @@
 --- HTTP: from a request to the function that answers it. One port serves OAuth, the admin API, and whatever comes.
 --
--- A route's function gets the request of the core and returns an answer: status, body (a table becomes JSON), headers.
+-- A route's function gets the request of the core and returns an answer: what `http.respond` takes after the request.
 -- It returns `http.LATER` when it answers by itself. Only this machine is served: a request whose Host is another name
 -- was not meant for a sandbox.
 --
@@ -52,7 +52,8 @@ end
 -- @tparam int status
 -- @tparam ?string|table body a table is sent as JSON
 -- @tparam ?table headers
-function http.respond(request, status, body, headers)
+-- @tparam ?int cut_after bytes of the body after which the connection ends; its whole length is announced
+function http.respond(request, status, body, headers, cut_after)
   headers = headers or {}
   if type(body) == "table" then
     body = core.json_encode(body)
@@ -60,7 +61,7 @@ function http.respond(request, status, body, headers)
   end
   if status ~= 204 and not headers["Content-Type"] then headers["Content-Type"] = "text/plain; charset=utf-8" end
   headers["Cache-Control"] = headers["Cache-Control"] or "no-store"
-  request:respond(status, headers, body or "")
+  request:respond(status, headers, body or "", { cut_after = cut_after })
 end
 
 local function is_local(host)
@@ -99,13 +100,13 @@ end
 function Http:take()
   local request = self.daemon:take()
   while request do
-    local ok, status, body, headers = xpcall(handle, debug.traceback, self, request)
+    local ok, status, body, headers, cut_after = xpcall(handle, debug.traceback, self, request)
     if not ok then
-      io.stderr:write("wgtwo sandbox: ", request:path(), ": ", status, "\n")
       if reactor.is_interrupt(status) then error(status, 0) end
+      io.stderr:write("wgtwo sandbox: ", request:path(), ": ", status, "\n")
       http.respond(request, 500, { error = "server_error", error_description = "the sandbox has a defect" })
     elseif status ~= http.LATER then
-      http.respond(request, status, body, headers)
+      http.respond(request, status, body, headers, cut_after)
     end
     request = self.daemon:take()
   end

@@ -112,7 +112,7 @@ local function answer_token(sandbox, request)
   return status, body, headers, fault, delay
 end
 
---- What a fault makes of an answer.
+--- What a fault makes of an answer, as `http.respond` takes it.
 local function spoil(fault, status, body, headers)
   headers = headers or {}
   if fault.status or fault.error then
@@ -122,13 +122,7 @@ local function spoil(fault, status, body, headers)
   if fault.expires_in ~= nil and body.access_token then body.expires_in = fault.expires_in end
   if fault.body then body = fault.body end
   if fault.content_type then headers["Content-Type"] = fault.content_type end
-  if fault.cut then
-    local core = require "wgtwo.core"
-    local text = type(body) == "table" and core.json_encode(body) or body
-    headers["Content-Type"] = headers["Content-Type"] or "application/json"
-    body = text:sub(1, fault.cut)
-  end
-  return status, body, headers
+  return status, body, headers, fault.cut
 end
 
 local function token(sandbox, request)
@@ -138,9 +132,10 @@ local function token(sandbox, request)
     table.insert(sandbox.held, request) -- kept, so that it stays open
     return http.LATER
   end
-  status, body, headers = spoil(fault, status, body or {}, headers)
-  if not delay then return status, body, headers end
-  sandbox.clock:after(delay, function() http.respond(request, status, body, headers) end)
+  local cut
+  status, body, headers, cut = spoil(fault, status, body or {}, headers)
+  if not delay then return status, body, headers, cut end
+  sandbox.clock:after(delay, function() http.respond(request, status, body, headers, cut) end)
   return http.LATER
 end
 
