@@ -127,7 +127,8 @@ end
 --   numbers}`; default: one, `id` and `secret`, with every scope), `generate` (`{types, rate, numbers, client}`, or a
 --   list of these: fake events), `numbers` (their subscribers), `wire` (forwarders in front of the ports, for `wire`);
 --   the rest is in `wgtwo/sandbox/settings.lua`
--- @treturn ?sandbox with `target` (TLS), `plaintext_target`, `ca_file`, `url` (HTTP: OAuth, admin), `pid`
+-- @treturn ?sandbox with `target` (TLS), `plaintext_target`, `ca_file`, `url` (HTTP: OAuth, admin), `oauth_url` (OAuth:
+--   the same, or its forwarder), `pid`
 -- @treturn ?wgtwo.error of kind "http" where it does not start
 -- @raise on misuse: an unknown option, a value out of range
 -- @usage local sandbox <close> = assert(wgtwo.sandbox.start{ clock = "virtual", seed = 7 })
@@ -137,8 +138,8 @@ function sandbox.start(given)
   if not child then return failed("no_sandbox", "the sandbox does not start: " .. tostring(ready)) end
   return setmetatable({
     process = child, target = ready.target, plaintext_target = ready.plaintext_target, url = ready.url,
-    pid = ready.pid, ready_line = line, ca_file = write_certificate(ready.ca), first_client = checked.clients[1],
-    closed = false,
+    oauth_url = ready.oauth_url, pid = ready.pid, ready_line = line, ca_file = write_certificate(ready.ca),
+    first_client = checked.clients[1], closed = false,
   }, Sandbox)
 end
 
@@ -178,7 +179,7 @@ function Sandbox:client(id)
     error(("the sandbox's first client is %q: give others with auth"):format(client.id), 2)
   end
   given.auth = require("wgtwo.oauth").client_credentials{
-    client_id = client.id, client_secret = client.secret, token_url = self.url .. "/oauth2/token",
+    client_id = client.id, client_secret = client.secret, token_url = self.oauth_url .. "/oauth2/token",
   }
   return given
 end
@@ -269,9 +270,9 @@ function Sandbox:clear_faults(id)
 end
 
 --- Sets faults of the wire, for a sandbox that was started with `wire = true`. What is not named stays as it is.
--- @tparam table fault `drop` (true, "up", "down"), `refuse`, `half_open`, `delay` (seconds), `bandwidth` (bytes a
---   second), `cut_after` (bytes towards the client); false turns one off; `reset = true`, `close = true`: all
---   connections end now
+-- @tparam table fault `where` it counts ("grpc", the default; "http": OAuth; "all"), `drop` (true, "up", "down"),
+--   `refuse`, `half_open`, `delay` (seconds), `bandwidth` (bytes a second), `cut_after` (bytes towards the client);
+--   false turns one off; `reset = true`, `close = true`: all connections end now. The admin API is never struck
 -- @treturn ?boolean true
 -- @treturn ?wgtwo.error
 -- @usage sandbox:wire{ drop = true }
@@ -280,7 +281,7 @@ function Sandbox:wire(fault)
   return answer and true, err
 end
 
---- Turns all faults of the wire off.
+--- Turns all faults of the wire off, everywhere.
 function Sandbox:clear_wire()
   local answer, err = ask(self, "DELETE", "/admin/wire")
   return answer and true, err

@@ -340,6 +340,7 @@ function schemas.documentation(name) end
 ---@field plaintext_target string
 ---@field ca_file string
 ---@field url string OAuth and administration
+---@field oauth_url string OAuth: the same, or with `wire` its forwarder
 ---@field pid integer
 local sandbox = {}
 ---@param what { type: string, number?: string, payload?: table }

@@ -2,7 +2,7 @@
 --
 -- | request | does |
 -- |---|---|
--- | GET / | where everything is: `target`, `plaintext_target`, `ca`, `token_url`, … |
+-- | GET / | where everything is: `target`, `plaintext_target`, `ca`, `oauth_url`, `token_url`, … |
 -- | GET, POST /admin/events | lists events (`?type=&after=&limit=`); publishes `{type, number, client, payload}` |
 -- | GET /admin/kinds | the types that can be published |
 -- | GET, DELETE /admin/streams | lists open streams; ends them (`?method=&client=&code=`) |

@@ -27,13 +27,14 @@ A sandbox of the Working Group Two APIs: gRPC with TLS and in plaintext, OAuth 2
   --generate TYPES     fake events, such as SMS_EVENT,handset_change
   --rate N             how many of them a second (1)
   --state FILE         keep everything in this file, over a restart
-  --wire               forwarders in front of the gRPC ports, for faults of the wire
+  --wire               forwarders in front of gRPC and of OAuth, for faults of the wire
   --consent auto|page  the user consents by itself, or on a page
   --config FILE        more settings, as JSON: see wgtwo/sandbox/settings.lua
   --scenario FILE      run this Lua script against the sandbox, and end with its exit code
   --help
 
-When it is ready it writes one line of JSON: target (TLS), plaintext_target, url (HTTP), ca (PEM), pid. Then:
+When it is ready it writes one line of JSON: target (TLS), plaintext_target, url (HTTP), oauth_url (the same, or
+its forwarder), token_url, ca (PEM), pid. Then:
 
   export WGTWO_SANDBOX=URL     for scripts, which connect to it as the environment "local"
   curl URL/admin/journal       the calls that came; see wgtwo/sandbox/admin.lua for the rest

@@ -88,9 +88,9 @@ end
 
 --- The discovery document of OpenID Connect.
 function identity.discovery(sandbox)
-  local url = sandbox.url
+  local url = sandbox.oauth_url
   return 200, {
-    issuer = url, authorization_endpoint = url .. paths.authorize, token_endpoint = url .. paths.token,
+    issuer = sandbox.url, authorization_endpoint = url .. paths.authorize, token_endpoint = url .. paths.token,
     revocation_endpoint = url .. paths.revoke, userinfo_endpoint = url .. paths.userinfo,
     end_session_endpoint = url .. paths.logout, jwks_uri = url .. paths.keys,
     response_types_supported = { "code" }, subject_types_supported = { "pairwise" },

@@ -20,6 +20,7 @@ local http = require "wgtwo.sandbox.http"
 local httpd = require "wgtwo.httpd"
 local journal = require "wgtwo.sandbox.journal"
 local kinds = require "wgtwo.sandbox.kinds"
+local limits = require "wgtwo.limits"
 local log = require "wgtwo.sandbox.log"
 local lookup = require "wgtwo.sandbox.lookup"
 local oauth = require "wgtwo.sandbox.oauth"
@@ -157,6 +158,23 @@ local function find_certificate(settings)
   return state.keep(settings.state, "certificate", function(kept) return kept.until_ > tomorrow end, new_certificate)
 end
 
+--- The admin API stays on the HTTP port itself, where no fault of the wire reaches it.
+local function listen_http(self)
+  local settings = self.settings
+  local served, problem = http.new(self.reactor, settings.host, settings.http_port)
+  if not served then return nil, "cannot listen for HTTP: " .. tostring(problem) end
+  self.http = served
+  local function url(port) return ("http://%s:%d"):format(settings.host, port) end
+  local port = served.daemon:port()
+  self.url = url(port)
+  if settings.wire then
+    port, problem = wire.front(self, "http", port, 0)
+    if not port then return nil, problem end
+  end
+  self.oauth_url = url(port)
+  return true
+end
+
 local function listen_grpc(self)
   local settings = self.settings
   local host = settings.host
@@ -178,9 +196,9 @@ local function listen_grpc(self)
   plaintext, problem = grpc:listen(address(settings.plaintext_port))
   if not plaintext then return nil, problem end
   if settings.wire then
-    port, problem = wire.front(self, port, settings.port)
+    port, problem = wire.front(self, "tls", port, settings.port)
     if not port then return nil, problem end
-    plaintext, problem = wire.front(self, plaintext, settings.plaintext_port)
+    plaintext, problem = wire.front(self, "plaintext", plaintext, settings.plaintext_port)
     if not plaintext then return nil, problem end
   end
   self.port, self.plaintext_port = port, plaintext
@@ -192,7 +210,8 @@ end
 -- @treturn table
 function Server:describe()
   return { name = "wgtwo sandbox", target = self.target, plaintext_target = self.plaintext_target, url = self.url,
-    token_url = self.url .. "/oauth2/token", ca = self.ca, clock = self.settings.clock, time = self.clock:now() }
+    oauth_url = self.oauth_url, token_url = self.oauth_url .. limits.oauth.paths.token, ca = self.ca,
+    clock = self.settings.clock, time = self.clock:now() }
 end
 
 --- A sandbox that listens and has not begun to serve.
@@ -206,12 +225,10 @@ function server.new(settings)
       Server)
   self.calls = calls.new(self)
   local problem, ok
-  self.http, problem = http.new(self.reactor, settings.host, settings.http_port)
-  if not self.http then return nil, "cannot listen for HTTP: " .. tostring(problem) end
+  ok, problem = listen_http(self)
+  if not ok then return nil, problem end
   ok, problem = listen_grpc(self)
   if not ok then return nil, problem end
-  self.http_port = self.http.daemon:port()
-  self.url = ("http://%s:%d"):format(settings.host, self.http_port)
   self.target = "localhost:" .. self.port
   self.plaintext_target = "localhost:" .. self.plaintext_port
   begin(self)

@@ -53,7 +53,7 @@ settings.spec = {
   port = port, plaintext_port = port, http_port = port, -- 0: chosen by the kernel
   host = { type = "string", nonempty = true, default = "127.0.0.1" },
   max_message_size = { type = "integer", min = 1024, max = 0x7FFFFFFF, default = 64 * 1024 * 1024 },
-  wire = { type = "boolean", default = false },         -- forwarders in front of the gRPC ports, for faults of the wire
+  wire = { type = "boolean", default = false },         -- forwarders in front of the ports, for faults of the wire
   client_ca = text,                                     -- PEM: TLS asks clients for a certificate of this authority
 
   history = seconds(limits.events_v0.history),
