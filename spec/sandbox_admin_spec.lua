@@ -1,0 +1,142 @@
+-- The admin API as it is over HTTP: what it lists, field by field.
+
+local core = require("wgtwo.core")
+local support = require("spec.support.sandbox")
+
+local open, read, http = support.open, support.read, support.http
+
+local SUBSCRIBE <const>, ACK <const> = "wgtwo.events.v0.EventsService/Subscribe", "wgtwo.events.v0.EventsService/Ack"
+
+describe("sandbox admin API:", function()
+  local sandbox, client
+
+  setup(function()
+    sandbox = support.start{ clock = "virtual", clients = {
+      { id = "id", secret = "secret" }, { id = "other", secret = "secret2", numbers = { "+4799990088" } },
+    } }
+    client = support.connect(sandbox)
+  end)
+
+  teardown(function()
+    client:close()
+    sandbox:close()
+  end)
+
+  before_each(function() assert(sandbox:reset()) end)
+
+  local function ask(method, path, body)
+    local response = http{ method = method, url = sandbox.url .. path, body = body and core.json_encode(body),
+      headers = { "Content-Type: application/json" } }
+    assert.equal(200, response.status)
+    return response.json
+  end
+
+  it("events, each with the deliveries and the acks of every subscription", function()
+    local request = { type = { "SMS_EVENT" }, client_id = "c", manual_ack = { enable = true }, max_in_flight = 1 }
+    request.queue_name = "acks"
+    local acks <close> = open(sandbox, client, SUBSCRIBE, request)
+    request.queue_name = "is silent"
+    local silent <close> = open(sandbox, client, SUBSCRIBE, request)
+    local first = ask("POST", "/admin/events", { type = "SMS_EVENT", number = "+4799990001" }).id
+    local second = ask("POST", "/admin/events", { type = "SMS_EVENT", number = "+4799990001" }).id
+    local metadata = read(acks).event.metadata
+    assert(client:call(ACK, { inbox = metadata.ack_inbox, sequence = metadata.sequence }))
+    read(acks)
+    read(silent)
+    sandbox:advance(31) -- the acknowledgement timeout: both are delivered again
+    read(acks)
+    read(silent)
+    local listed = ask("GET", "/admin/events")
+    assert.same({ 1, 2 }, { listed.first, listed.last })
+    local function seen(id)
+      local event = listed.events[id]
+      local list = { id = event.id, deliveries = event.deliveries, acks = event.acks }
+      for _, record in ipairs(event.subscriptions) do
+        list[record.subscription] = { record.deliveries, record.acked }
+      end
+      return list
+    end
+    assert.same({ id = first, deliveries = 3, acks = 1, ["queue acks"] = { 1, true },
+      ["queue is silent"] = { 2, false } }, seen(first))
+    assert.same({ id = second, deliveries = 2, acks = 0, ["queue acks"] = { 2, false } }, seen(second))
+  end)
+
+  it("the types that can be published", function()
+    local kinds = ask("GET", "/admin/kinds").kinds
+    for _, name in ipairs(kinds) do ask("POST", "/admin/events", { type = name }) end
+    assert.equal(#kinds, #sandbox:events())
+    assert.is_true(#kinds > 5)
+  end)
+
+  it("streams, with what each has in flight and what waits", function()
+    local stream <close> = open(sandbox, client, SUBSCRIBE, { type = { "SMS_EVENT" }, queue_name = "q", client_id = "c",
+      manual_ack = { enable = true }, max_in_flight = 2 })
+    for _ = 1, 5 do sandbox:publish{ type = "SMS_EVENT" } end
+    read(stream)
+    read(stream)
+    local listed = ask("GET", "/admin/streams?method=Subscribe").streams
+    assert.equal(1, #listed)
+    local one = listed[1]
+    assert.same({ 2, 2, 3, 1, 1 }, { one.in_flight, one.sent, one.backlog, one.members, one.received })
+    assert.is_string(one.peer)
+    assert.same({}, ask("GET", "/admin/streams?client=other").streams)
+  end)
+
+  it("faults: set, listed, one taken back, all taken back", function()
+    local first = ask("POST", "/admin/faults", { method = "GetMsisdn", code = "ABORTED", count = 3 }).id
+    local second = ask("POST", "/admin/faults", { endpoint = "token", status = 500 }).id
+    local listed = ask("GET", "/admin/faults").faults
+    assert.same({ id = first, method = "GetMsisdn", code = "ABORTED", count = 3, seen = 0, struck = 0 }, listed[1])
+    assert.same({ id = second, endpoint = "token", status = 500, seen = 0, struck = 0 }, listed[2])
+    ask("DELETE", "/admin/faults/" .. first)
+    assert.equal(second, ask("GET", "/admin/faults").faults[1].id)
+    ask("DELETE", "/admin/faults")
+    assert.same({}, ask("GET", "/admin/faults").faults)
+  end)
+
+  it("the clock", function()
+    local before = ask("GET", "/admin/clock")
+    assert.is_true(before.virtual)
+    assert.matches("^%d+%-%d%d%-%d%dT%d%d:%d%d:%d%d%.%d%d%dZ$", before.text)
+    assert.equal(before.time + 90.5, ask("POST", "/admin/clock", { advance = 90.5 }).time)
+    assert.equal(before.time + 90.5, ask("GET", "/admin/clock").time)
+  end)
+
+  it("number pools: that of all, that of a client, another one", function()
+    local pools = ask("GET", "/admin/numbers").pools
+    assert.is_true(#pools[""] > 0)
+    assert.same({ "+4799990088" }, pools.other)
+    ask("POST", "/admin/numbers", { numbers = { "+4799990077" } })
+    ask("POST", "/admin/numbers", { numbers = { "+4799990066", "+4799990067" }, client = "id" })
+    pools = ask("GET", "/admin/numbers").pools
+    assert.same({ { "+4799990077" }, { "+4799990066", "+4799990067" }, { "+4799990088" } },
+      { pools[""], pools.id, pools.other })
+    sandbox:publish{ type = "SMS_EVENT" }
+    assert.equal("+4799990077", sandbox:events()[1].number)
+  end)
+
+  it("the journal: some of it, a call that a fault struck, and emptied", function()
+    for i = 1, 3 do
+      if i == 2 then sandbox:fault{ method = "GetMsisdn", code = "ABORTED", count = 1 } end
+      client:call("GetMsisdn", { subscription_id = { value = "s" .. i } })
+    end
+    local calls = ask("GET", "/admin/journal").calls
+    assert.same({ "OK", "ABORTED", "OK" }, { calls[1].code, calls[2].code, calls[3].code })
+    assert.same({ nil, true, nil }, { calls[1].fault, calls[2].fault, calls[3].fault })
+    local last = ask("GET", "/admin/journal?limit=1").calls
+    assert.same({ 1, "s3" }, { #last, last[1].requests[1].subscription_id.value })
+    assert.equal(2, #ask("GET", "/admin/journal?after=" .. calls[1].id).calls)
+    assert.same({}, ask("GET", "/admin/journal?client=other").calls)
+    ask("DELETE", "/admin/journal")
+    assert.same({}, ask("GET", "/admin/journal").calls)
+  end)
+
+  it("reset, snapshot and restore", function()
+    sandbox:publish{ type = "SMS_EVENT", payload = { text = "kept" } }
+    local snapshot = ask("GET", "/admin/snapshot")
+    ask("POST", "/admin/reset", {})
+    assert.same({}, ask("GET", "/admin/events").events)
+    ask("POST", "/admin/snapshot", snapshot)
+    assert.equal("kept", ask("GET", "/admin/events").events[1].payload.text)
+  end)
+end)
