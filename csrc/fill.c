@@ -49,9 +49,8 @@ bool fill_fail(Fill *fill, const char *format, ...) {
 bool fill_fail_memory(Fill *fill) { return fill_fail(fill, "not enough memory"); }
 
 bool fill_fail_unknown_field(Fill *fill, const MessageType *type, const char *name, size_t len) {
-  const char *nearest = schema_nearest_field(type, name, len);
-  if (nearest == NULL) return fill_fail(fill, "%s has no field '%.100s'", type->name, name);
-  return fill_fail(fill, "%s has no field '%.100s' (did you mean '%s'?)", type->name, name, nearest);
+  char hint[SCHEMA_HINT_SIZE];
+  return fill_fail(fill, "%s has no field '%.100s'%s", type->name, name, schema_hint_field(type, name, len, hint));
 }
 
 /* -- Messages -- */
@@ -226,9 +225,9 @@ bool fill_enum(Fill *fill, const Field *field, void *place, const char *name, si
     *(int32_t *)place = value->number;
     return true;
   }
-  const char *nearest = schema_nearest_enum_value(field->enumeration, name, len);
-  if (nearest == NULL) return fill_fail(fill, "%s has no value '%.100s'", field->enumeration->name, name);
-  return fill_fail(fill, "%s has no value '%.100s' (did you mean '%s'?)", field->enumeration->name, name, nearest);
+  char hint[SCHEMA_HINT_SIZE];
+  return fill_fail(fill, "%s has no value '%.100s'%s", field->enumeration->name, name,
+                   schema_hint_enum_value(field->enumeration, name, len, hint));
 }
 
 void fill_bool(void *place, bool value) { *(protobuf_c_boolean *)place = value; }

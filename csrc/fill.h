@@ -25,7 +25,7 @@ typedef struct Fill {
   Arena *arena;
   const Step *step; /* the innermost; NULL at the top */
   unsigned depth;
-  char error[512];
+  char error[1024];
 } Fill;
 
 /* Writes "path: reason" and returns false. */

@@ -184,8 +184,8 @@ static int raise_unknown_field(lua_State *L, const MessageType *type, int key) {
   }
   size_t len;
   const char *name = lua_tolstring(L, key, &len);
-  return luaL_error(L, "%s has no field '%s'%s", type->name, name,
-                    push_suggestion(L, schema_nearest_field(type, name, len)));
+  char hint[SCHEMA_HINT_SIZE];
+  return luaL_error(L, "%s has no field '%s'%s", type->name, name, schema_hint_field(type, name, len, hint));
 }
 
 static const Field *check_field(lua_State *L, const MessageType *type, int key) {
@@ -330,25 +330,17 @@ static int core_has(lua_State *L) {
   return 1;
 }
 
-static int raise_unknown_oneof(lua_State *L, const MessageType *type, const char *name) {
-  luaL_Buffer known;
-  luaL_buffinit(L, &known);
-  for (uint16_t i = 0; i < type->oneof_count; i++) {
-    luaL_addstring(&known, i > 0 ? ", " : " (it has: ");
-    luaL_addstring(&known, type->oneofs[i].name);
-  }
-  if (type->oneof_count > 0) luaL_addchar(&known, ')');
-  luaL_pushresult(&known);
-  return luaL_error(L, "%s has no oneof '%s'%s", type->name, name, lua_tostring(L, -1));
-}
-
 /* which(message, oneof) -> name of the field that is set | nil */
 static int core_which(lua_State *L) {
   const Message *message = message_check_arg(L, 1);
   size_t len;
   const char *name = luaL_checklstring(L, 2, &len);
   const Oneof *oneof = schema_oneof(message->type, name, len);
-  if (oneof == NULL) return raise_unknown_oneof(L, message->type, name);
+  if (oneof == NULL) {
+    char hint[SCHEMA_HINT_SIZE];
+    return luaL_error(L, "%s has no oneof '%s'%s", message->type->name, name,
+                      schema_hint_oneof(message->type, name, len, hint));
+  }
   const Field *member = read_oneof(message->type, message->bytes, message->len, oneof);
   if (member != NULL)
     lua_pushlstring(L, member->name, member->name_len);

@@ -44,7 +44,3 @@ void push_instant(lua_State *L, const MessageType *type, const uint8_t *bytes, s
   lua_pushinteger(L, instant.nanos);
   lua_setfield(L, -2, "nanos");
 }
-
-const char *push_suggestion(lua_State *L, const char *nearest) {
-  return nearest != NULL ? lua_pushfstring(L, " (did you mean '%s'?)", nearest) : lua_pushliteral(L, "");
-}

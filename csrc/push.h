@@ -17,9 +17,6 @@ void push_default(lua_State *L, const Field *field);
 /* Pushes {seconds =, nanos =}. */
 void push_instant(lua_State *L, const MessageType *type, const uint8_t *bytes, size_t len);
 
-/* Pushes " (did you mean 'x'?)", or an empty text for NULL. */
-const char *push_suggestion(lua_State *L, const char *nearest);
-
 static inline bool is_instant(const MessageType *type) {
   return type->kind == KIND_TIMESTAMP || type->kind == KIND_DURATION;
 }

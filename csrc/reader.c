@@ -63,7 +63,11 @@ static const Field *find_step(lua_State *L, const MessageType *type, const char 
   const Field *field = schema_field(type, name, len);
   lua_pushlstring(L, name, len); /* for the errors */
   name = lua_tostring(L, -1);
-  if (field == NULL) luaL_error(L, "%s has no field '%s'", type->name, name);
+  if (field == NULL) {
+    char hint[SCHEMA_HINT_SIZE];
+    luaL_error(L, "%s has no field '%s'%s", type->name, name, schema_hint_field(type, name, len, hint));
+    return NULL; /* not reached */
+  }
   if (field->repeated) luaL_error(L, "%s.%s is a list: a reader reads single fields", type->name, name);
   if (!last && field->type != FIELD_MESSAGE) luaL_error(L, "%s.%s is no message", type->name, name);
   if (last && field->type == FIELD_MESSAGE)

@@ -225,9 +225,15 @@ const Oneof *schema_oneof(const MessageType *type, const char *name, size_t len)
 const EnumValue *schema_enum_value(const EnumType *type, int32_t number);
 const EnumValue *schema_enum_value_by_name(const EnumType *type, const char *name, size_t len);
 
-/* The valid name nearest to what was given, NULL when nothing is near. */
-const char *schema_nearest_field(const MessageType *type, const char *name, size_t len);
-const char *schema_nearest_enum_value(const EnumType *type, const char *name, size_t len);
+/* -- For errors (schema_hint.c) -- */
+
+#define SCHEMA_HINT_SIZE 256
+
+/* What helps whoever gave a name that the type does not have, to stand behind it: " (did you mean 'x'?)" where one is
+ * near, else " (it has: a, b, …)". Returns the hint. */
+const char *schema_hint_field(const MessageType *type, const char *name, size_t len, char hint[SCHEMA_HINT_SIZE]);
+const char *schema_hint_oneof(const MessageType *type, const char *name, size_t len, char hint[SCHEMA_HINT_SIZE]);
+const char *schema_hint_enum_value(const EnumType *type, const char *name, size_t len, char hint[SCHEMA_HINT_SIZE]);
 
 /* -- Lua (schema.c) -- */
 

@@ -1,11 +1,11 @@
-/* Finding types, fields and enum values by name and by number, and the nearest name to a wrong one. */
+/* Finding types, fields and enum values by name and by number. */
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "schema_build.h"
 
-enum { DIRECT_NUMBERS = 64, MAX_METHOD_NAME = 512, MAX_NEAR = 64 };
+enum { DIRECT_NUMBERS = 64, MAX_METHOD_NAME = 512 };
 
 /* -- Symbols: FNV-1a, since full names share their beginnings -- */
 
@@ -229,58 +229,4 @@ const EnumValue *schema_enum_value_by_name(const EnumType *type, const char *nam
       high = middle;
   }
   return NULL;
-}
-
-/* -- Nearest names -- */
-
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
-
-static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }
-
-/* Insertions, deletions and changes between two names, their case aside. */
-static size_t distance(const char *a, size_t a_len, const char *b, size_t b_len) {
-  size_t row[MAX_NEAR + 1];
-  if (a_len > MAX_NEAR || b_len > MAX_NEAR) return SIZE_MAX;
-  for (size_t j = 0; j <= b_len; j++) row[j] = j;
-  for (size_t i = 1; i <= a_len; i++) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b_len; j++) {
-      size_t changed = diagonal + (lower(a[i - 1]) != lower(b[j - 1]));
-      diagonal = row[j];
-      row[j] = least(changed, least(row[j], row[j - 1]) + 1);
-    }
-  }
-  return row[b_len];
-}
-
-/* Near is: at most half of the longer name is different. */
-static bool is_nearer(size_t found, size_t best, size_t len, size_t other_len) {
-  return found < best && found * 2 <= (len > other_len ? len : other_len);
-}
-
-const char *schema_nearest_field(const MessageType *type, const char *name, size_t len) {
-  const char *nearest = NULL;
-  size_t best = SIZE_MAX;
-  for (uint16_t i = 0; i < type->field_count; i++) {
-    const Field *field = &type->fields[i];
-    size_t found = least(distance(name, len, field->name, field->name_len),
-                         distance(name, len, field->json_name, field->json_name_len));
-    if (!is_nearer(found, best, len, field->name_len)) continue;
-    best = found;
-    nearest = field->name;
-  }
-  return nearest;
-}
-
-const char *schema_nearest_enum_value(const EnumType *type, const char *name, size_t len) {
-  const char *nearest = NULL;
-  size_t best = SIZE_MAX;
-  for (uint32_t i = 0; i < type->value_count; i++) {
-    size_t found = distance(name, len, type->values[i].name, type->values[i].name_len);
-    if (!is_nearer(found, best, len, type->values[i].name_len)) continue;
-    best = found;
-    nearest = type->values[i].name;
-  }
-  return nearest;
 }

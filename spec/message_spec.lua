@@ -48,6 +48,15 @@ describe("a message", function()
     assert.error_matches(function() return event["x\0y"] end, "has no field")
   end)
 
+  it("says which fields it has where no name is near: the first eight", function()
+    assert.error_matches(function() return event.xyzzy end, "has no field 'xyzzy' %(it has: metadata, timestamp, " ..
+      "service_id, voice_event, voicemail_event, location_update_event, country_change_event, token_audit_event, …%)$")
+    assert.error_matches(function() return event.metadata.xyzzy end,
+      "has no field 'xyzzy' %(it has: sequence, is_redelivered, ack_inbox%)$")
+    assert.error_matches(function() return every{ w_Empty = {} }.w_Empty.xyzzy end,
+      "google.protobuf.Empty has no field 'xyzzy' %(it has none%)$")
+  end)
+
   it("cannot be changed", function()
     assert.error_matches(function() event.service_id = "x" end, "cannot be changed")
     assert.equal("wgtwo.message", getmetatable(event))
@@ -238,7 +247,8 @@ describe("reading messages in messages", function()
     assert.is_nil(core.which(every{}, "choice"))
     assert.is_true(core.has(m, "c_string"))
     assert.is_false(core.has(m, "c_int32"))
-    assert.error_matches(function() core.which(m, "chioce") end, "has no oneof 'chioce' %(it has: choice%)")
+    assert.error_matches(function() core.which(m, "chioce") end, "has no oneof 'chioce' %(did you mean 'choice'%?%)")
+    assert.error_matches(function() core.which(m, "xyzzy") end, "has no oneof 'xyzzy' %(it has: choice%)")
     assert.error_matches(function() core.which(m, "_o_int32") end, "has no oneof", 1, true)
   end)
 end)

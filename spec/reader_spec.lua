@@ -39,7 +39,7 @@ describe("reader", function()
 
   it("raises on misuse", function()
     for pattern, path in pairs{
-      ["no field 'nothing'"] = "event.nothing", ["is a message"] = "event.metadata",
+      ["no field 'nothing' %(it has: metadata, "] = "event.nothing", ["is a message"] = "event.metadata",
       ["is no message"] = "event.service_id.x",
       ["no field ''"] = "event.", ["no field 'e'"] = "e",
     } do
