@@ -4,13 +4,16 @@
 #include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "arguments.h"
 #include "linger.h"
+#include "option.h"
 #include "probes.h"
 #if HAVE_GRPC_CREDENTIALS_H
 #include <grpc/credentials.h>
 #endif
 
-#define MAX_ARGS 32
+#define WHERE "core.channel"
 
 static void destroy_channel(Op *op) {
   Channel *channel = (Channel *)op;
@@ -26,71 +29,30 @@ Channel *channel_check(lua_State *L, int arg) { return (Channel *)op_check(L, ar
 typedef struct Options {
   const char *target, *roots, *cert, *key, *server_name;
   bool plaintext, skip_verify;
-  grpc_arg args[MAX_ARGS];
+  grpc_arg args[MAX_ARGUMENTS + 1];
   size_t n_args;
 } Options;
 
-static const char *string_option(lua_State *L, const char *name) {
-  int type = lua_getfield(L, 1, name);
-  const char *value = lua_tostring(L, -1);
-  if (type != LUA_TNIL && type != LUA_TSTRING) luaL_error(L, "channel option '%s' is a string", name);
-  lua_pop(L, 1); /* still referenced by the table */
-  return value;
-}
-
-static bool boolean_option(lua_State *L, const char *name) {
-  lua_getfield(L, 1, name);
-  bool value = lua_toboolean(L, -1);
-  lua_pop(L, 1);
-  return value;
-}
-
-static grpc_arg *next_arg(lua_State *L, Options *o, const char *key) {
-  if (o->n_args == MAX_ARGS) luaL_error(L, "more than %d channel arguments", MAX_ARGS);
-  grpc_arg *arg = &o->args[o->n_args++];
-  arg->key = (char *)key;
-  return arg;
-}
-
-static void set_string(grpc_arg *arg, const char *value) {
-  arg->type = GRPC_ARG_STRING;
-  arg->value.string = (char *)value;
-}
-
-static void read_args(lua_State *L, Options *o) {
-  if (lua_getfield(L, 1, "args") == LUA_TTABLE) {
-    lua_pushnil(L);
-    while (lua_next(L, -2)) {
-      if (lua_type(L, -2) != LUA_TSTRING) luaL_error(L, "channel arguments have string keys");
-      grpc_arg *arg = next_arg(L, o, lua_tostring(L, -2));
-      if (lua_isinteger(L, -1)) {
-        arg->type = GRPC_ARG_INTEGER;
-        arg->value.integer = (int)lua_tointeger(L, -1);
-      } else if (lua_type(L, -1) == LUA_TSTRING) {
-        set_string(arg, lua_tostring(L, -1));
-      } else {
-        luaL_error(L, "channel argument '%s' is an integer or a string", arg->key);
-      }
-      lua_pop(L, 1);
-    }
-  }
-  lua_pop(L, 1);
-}
-
-static void read_options(lua_State *L, Options *o) {
-  luaL_checktype(L, 1, LUA_TTABLE);
-  memset(o, 0, sizeof *o);
-  o->target = string_option(L, "target");
-  if (o->target == NULL) luaL_error(L, "channel option 'target' is missing");
-  o->plaintext = boolean_option(L, "plaintext");
-  o->skip_verify = boolean_option(L, "insecure_skip_verify");
-  o->roots = string_option(L, "roots");
-  o->cert = string_option(L, "cert");
-  o->key = string_option(L, "key");
-  o->server_name = string_option(L, "server_name");
-  if ((o->cert == NULL) != (o->key == NULL)) luaL_error(L, "channel options 'cert' and 'key' come together");
-  read_args(L, o);
-  if (o->server_name != NULL) set_string(next_arg(L, o, GRPC_SSL_TARGET_NAME_OVERRIDE_ARG), o->server_name);
+static Options read_options(lua_State *L) {
+  static const char *const names[] = { "target",      "plaintext", "insecure_skip_verify",
+                                       "roots",       "cert",      "key",
+                                       "server_name", "args",      NULL };
+  OptionTable table = option_table(L, 1, WHERE, names);
+  Options o = {
+    .target = option_required(table, "target"),
+    .roots = option_string(table, "roots"),
+    .cert = option_string(table, "cert"),
+    .key = option_string(table, "key"),
+    .server_name = option_string(table, "server_name"),
+    .plaintext = option_boolean(table, "plaintext"),
+    .skip_verify = option_boolean(table, "insecure_skip_verify"),
+  };
+  if ((o.cert == NULL) != (o.key == NULL)) luaL_error(L, WHERE ": 'cert' and 'key' come together");
+  lua_getfield(L, 1, "args");
+  o.n_args = read_arguments(L, -1, WHERE, o.args, 0);
+  lua_pop(L, 1); /* the table at index 1 still holds them */
+  if (o.server_name != NULL) set_string_argument(&o.args[o.n_args++], GRPC_SSL_TARGET_NAME_OVERRIDE_ARG, o.server_name);
+  return o;
 }
 
 #if HAVE_GRPC_TLS_NO_VERIFIER
@@ -133,9 +95,8 @@ static grpc_channel_credentials *make_credentials(const Options *o, const char *
 
 /* core.channel{target=, …} -> channel, or nil and a reason. See contract in core.meta.lua. */
 static int new_channel(lua_State *L) {
-  Options options;
-  read_options(L, &options);
   lua_settop(L, 1);
+  Options options = read_options(L);
   Loop *loop = loop_get(L);
   loop_queue(L, loop); /* gRPC is running from here on */
   Op **box = op_new_userdata(L, &channel_kind);

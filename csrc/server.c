@@ -8,17 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "probes.h"
+#include "arguments.h"
 #include "loop.h"
+#include "probes.h"
 #include "server_call.h"
 #if HAVE_GRPC_CREDENTIALS_H
 #include <grpc/credentials.h>
 #endif
 
 enum {
-  REQUESTS = 32,      /* outstanding in gRPC */
-  ACCEPTED_MAX = 256, /* calls that wait for Lua */
-  MAX_ARGS = 32
+  REQUESTS = 32,     /* outstanding in gRPC */
+  ACCEPTED_MAX = 256 /* calls that wait for Lua */
 };
 
 typedef struct Server Server;
@@ -116,25 +116,10 @@ static void on_requested(Tag *tag, bool ok) {
 
 /* Making and starting */
 
-static size_t read_args(lua_State *L, int index, grpc_arg *args, size_t count) {
-  if (lua_isnoneornil(L, index)) return count;
-  luaL_checktype(L, index, LUA_TTABLE);
-  lua_pushnil(L);
-  while (lua_next(L, index)) {
-    if (lua_type(L, -2) != LUA_TSTRING || !lua_isinteger(L, -1)) luaL_error(L, "server arguments are integers by name");
-    if (count == MAX_ARGS) luaL_error(L, "more than %d server arguments", MAX_ARGS);
-    args[count].type = GRPC_ARG_INTEGER;
-    args[count].key = (char *)lua_tostring(L, -2);
-    args[count++].value.integer = (int)lua_tointeger(L, -1);
-    lua_pop(L, 1);
-  }
-  return count;
-}
-
-/* core.server([{["grpc.argument"] = integer, …}]) -> server. What is given comes last, and the last of two equal names
- * counts. */
+/* core.server([{["grpc.argument"] = integer or string, …}]) -> server. What is given comes last, and the last of two
+ * equal names counts. */
 static int new_server(lua_State *L) {
-  grpc_arg args[MAX_ARGS] = {
+  grpc_arg args[MAX_ARGUMENTS] = {
     { .type = GRPC_ARG_INTEGER, .key = "grpc.so_reuseport", .value.integer = 0 },
     /* Clients ping as the platform allows; how often is not punished here. */
     { .type = GRPC_ARG_INTEGER, .key = "grpc.http2.min_ping_interval_without_data_ms", .value.integer = 10 },
@@ -145,7 +130,7 @@ static int new_server(lua_State *L) {
     { .type = GRPC_ARG_INTEGER, .key = "grpc.http2.lookahead_bytes", .value.integer = 1024 * 1024 },
     { .type = GRPC_ARG_INTEGER, .key = "grpc.max_receive_message_length", .value.integer = 16 * 1024 * 1024 },
   };
-  size_t count = read_args(L, 1, args, 7);
+  size_t count = read_arguments(L, 1, "core.server", args, 7);
   Loop *loop = loop_get(L);
   grpc_completion_queue *queue = loop_queue(L, loop);
   Op **box = op_new_userdata(L, &server_kind);

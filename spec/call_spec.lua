@@ -579,6 +579,21 @@ describe("call", function()
       end
     end)
 
+    it("for an argument of a channel or a server that gRPC would cut to 32 bits", function()
+      for _, value in ipairs({ 2 ^ 31 | 0, -2 ^ 31 - 1 | 0, math.maxinteger, math.mininteger }) do
+        local reason = ("the argument 'grpc.x' is an integer of 32 bits, not %d"):format(value)
+        assert.error_matches(function() pair.channel(target, { ["grpc.x"] = value }) end, reason, 1, true)
+        assert.error_matches(function() core.server({ ["grpc.x"] = value }) end, reason, 1, true)
+      end
+      for _, value in ipairs({ 2 ^ 31 - 1 | 0, -2 ^ 31 | 0, "text" }) do
+        pair.channel(target, { ["grpc.x"] = value }):close()
+        core.server({ ["grpc.x"] = value }):close()
+      end
+      assert.error_matches(function() core.channel({ target = target, args = { ["grpc.x"] = true } }) end,
+        "core.channel: the argument 'grpc.x' is an integer or a string", 1, true)
+      assert.error_matches(function() core.channel({ plaintext = true }) end, "core.channel: 'target' is missing", 1, true)
+    end)
+
     it("for another kind, no request, no type, a closed channel and a closed call", function()
       assert.error_matches(function() start("unary", { kind = "duplex" }) end, "duplex")
       assert.has_error(function() start("unary", { request = false }) end)

@@ -53,7 +53,7 @@ local channel = {}
 ---@field key? string PEM
 ---@field server_name? string
 ---@field insecure_skip_verify? boolean
----@field args? table<string, integer|string> gRPC channel arguments
+---@field args? table<string, integer|string> gRPC channel arguments; integers of 32 bits
 
 ---@param options wgtwo.channel_options
 ---@return wgtwo.channel?
@@ -434,7 +434,7 @@ function core.read(fd, n) end
 ---@class wgtwo.server: wgtwo.op
 local server = {}
 
----@param arguments? table<string, integer> gRPC channel arguments
+---@param arguments? table<string, integer|string> gRPC channel arguments
 ---@return wgtwo.server
 function core.server(arguments) end
 
