@@ -162,8 +162,11 @@ static int read_list(lua_State *L, const char *name, const char **list) {
   if ((type != LUA_TNIL && type != LUA_TTABLE) || n > MAX_NAMES)
     luaL_error(L, WHERE ": '%s' is a list of at most %d strings", name, MAX_NAMES);
   for (lua_Integer i = 1; i <= n; i++) {
-    if (lua_rawgeti(L, -1, i) != LUA_TSTRING) luaL_error(L, WHERE ": '%s' is a list of strings", name);
-    list[i - 1] = lua_tostring(L, -1); /* the list still holds it */
+    size_t length = 0;
+    bool is_string = lua_rawgeti(L, -1, i) == LUA_TSTRING;
+    list[i - 1] = is_string ? lua_tolstring(L, -1, &length) : ""; /* the list still holds it */
+    if (!is_string || strlen(list[i - 1]) != length)
+      luaL_error(L, WHERE ": '%s' is a list of strings without zero bytes", name);
     lua_pop(L, 1);
   }
   lua_pop(L, 1);

@@ -10,6 +10,7 @@
 
 #include "arguments.h"
 #include "loop.h"
+#include "pem.h"
 #include "probes.h"
 #include "server_call.h"
 #if HAVE_GRPC_CREDENTIALS_H
@@ -163,11 +164,16 @@ static const char *pem(lua_State *L, const char *name, bool required) {
   return text;
 }
 
-static grpc_server_credentials *make_credentials(lua_State *L) {
+/* NULL: *reason says why. */
+static grpc_server_credentials *make_credentials(lua_State *L, const char **reason) {
   if (lua_isnoneornil(L, 3)) return grpc_insecure_server_credentials_create();
   luaL_checktype(L, 3, LUA_TTABLE);
   grpc_ssl_pem_key_cert_pair pair = { pem(L, "key", true), pem(L, "cert", true) };
   const char *client_ca = pem(L, "client_ca", false);
+  *reason = pem_check(pair.cert_chain, pair.private_key);
+  if (*reason == NULL && client_ca != NULL) *reason = pem_check(client_ca, NULL);
+  if (*reason != NULL) return NULL;
+  *reason = "gRPC refuses it";
   return grpc_ssl_server_credentials_create_ex(client_ca, &pair, 1,
                                                client_ca == NULL
                                                    ? GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE
@@ -181,10 +187,11 @@ static int server_listen(lua_State *L) {
   Server *server = check_server(L);
   const char *address = luaL_checkstring(L, 2);
   if (server->started) return luaL_error(L, "server:listen comes before server:start");
-  grpc_server_credentials *credentials = make_credentials(L);
+  const char *reason;
+  grpc_server_credentials *credentials = make_credentials(L, &reason);
   if (credentials == NULL) {
     lua_pushnil(L);
-    lua_pushliteral(L, "gRPC refuses this certificate or key");
+    lua_pushfstring(L, "this certificate cannot be used: %s", reason);
     return 2;
   }
   sigset_t before;
@@ -194,8 +201,7 @@ static int server_listen(lua_State *L) {
   grpc_server_credentials_release(credentials);
   if (port <= 0) {
     lua_pushnil(L);
-    lua_pushfstring(L, "cannot listen on %s: the address is taken or wrong, or the certificate and key do not fit",
-                    address);
+    lua_pushfstring(L, "cannot listen on %s: the address is taken or wrong", address);
     return 2;
   }
   lua_pushinteger(L, port);

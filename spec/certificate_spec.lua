@@ -1,3 +1,4 @@
+local core = require("wgtwo.core")
 local httpd = require("wgtwo.httpd")
 local process = require("spec.support.process")
 local web = require("spec.support.web")
@@ -32,6 +33,14 @@ describe("certificate", function()
     assert.equal(made.cert, made.ca)
     assert.match("^%-%-%-%-%-BEGIN PRIVATE KEY", made.key)
     assert.is_true(verify(made.cert, made.ca, "sslserver"))
+  end)
+
+  it("has addresses of 4 or 16 bytes, however they are written: gRPC ends the process for others", function()
+    for _, address in ipairs({ "0.0.0.0", "255.255.255.255", "::", "::ffff:1.2.3.4", "fe80::1", "1:2:3:4:5:6:7:8" }) do
+      local made = httpd.certificate({ addresses = { address } })
+      assert.is_true(core.check_pem(made.cert, made.key))
+      assert.not_match("<invalid>", describe_certificate(made.cert))
+    end
   end)
 
   it("is signed by an authority", function()
@@ -69,7 +78,9 @@ describe("certificate", function()
 
   it("refuses what no certificate can hold", function()
     local bad = {
-      { addresses = { "localhost" } }, { names = { 1 } }, { names = "localhost" }, { subject = "" },
+      { addresses = { "localhost" } }, { addresses = { "127.0.0" } }, { addresses = { "127.0.0.1/8" } },
+      { addresses = { "::1::" } }, { addresses = { "" } }, { addresses = { "127.0.0.1\0" } }, { names = { "a\0b" } },
+      { names = { 1 } }, { names = "localhost" }, { subject = "" },
       { subject = ("x"):rep(65) }, { days = 0 }, { nmaes = {} }, { ca = { cert = "nonsense", key = "nonsense" } },
       { ca = httpd.certificate({ is_ca = true }).cert }, { not_before = 1.5 },
     }

@@ -3,34 +3,13 @@ local diagnosis = require("wgtwo.diagnosis")
 local httpd = require("wgtwo.httpd")
 local live = require("spec.support.live")
 local pair = require("spec.support.pair")
+local SHORT_ADDRESS = require("spec.support.short_address")
 local tcp = require("spec.support.tcp")
 local web = require("spec.support.web")
 local wgtwo = require("wgtwo")
 
 local METHOD = "wgtwo.consents.v0.ConsentService/GetConsentsForSubscription"
 local HOUR = 3600
-
--- A certificate such as OpenSSL makes of nothing but DER: for an "IP address" of one byte, signed by itself.
-local SHORT_ADDRESS = {
-  cert = [[
------BEGIN CERTIFICATE-----
-MIIBNzCB3qADAgECAgEBMAoGCCqGSM49BAMCMAwxCjAIBgNVBAMMAXQwIBcNMjAw
-MTAxMDAwMDAwWhgPMjEyMDAxMDEwMDAwMDBaMAwxCjAIBgNVBAMMAXQwWTATBgcq
-hkjOPQIBBggqhkjOPQMBBwNCAARzBsuetLcMD8pXBrRUG9r9YMRdKvpMCxoQvZzG
-Jfzon0k4pWkPBwMcygaFStLrEv0zsUj6yHhTzurZGxdpmIgaoy8wLTAMBgNVHREE
-BTADhwF/MB0GA1UdDgQWBBQ6oec4QnxhbMWJO5CtrIy+CDJzNDAKBggqhkjOPQQD
-AgNIADBFAiAspZ6vj53CpxDaSNLQCrafBVLseT5hKFrZCJ79T0VohgIhAKQ+HFcp
-Pvz6ybVUKeHn6/oppq9AKtRhATW7gNqAQuOd
------END CERTIFICATE-----
-]],
-  key = [[
------BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgsF68HhtiWqDsJoWN
-2vpo7BEI8cEz2emGDmYBh/x4BIWhRANCAARzBsuetLcMD8pXBrRUG9r9YMRdKvpM
-CxoQvZzGJfzon0k4pWkPBwMcygaFStLrEv0zsUj6yHhTzurZGxdpmIga
------END PRIVATE KEY-----
-]],
-}
 
 describe("diagnosis", function()
   local authority = httpd.certificate({ is_ca = true, subject = "test authority" })

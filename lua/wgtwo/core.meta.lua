@@ -357,6 +357,12 @@ function core.http(options) end
 ---@return integer? curl_code
 function request:take() end
 
+---@param certificates string PEM: one or more
+---@param key? string PEM: of the first one
+---@return boolean? good whether gRPC can use them (pem.c)
+---@return string? reason
+function core.check_pem(certificates, key) end
+
 ---One more connection that finds out why others fail (probe.c).
 ---@class wgtwo.probe: wgtwo.op
 local probe = {}

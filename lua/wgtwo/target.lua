@@ -106,7 +106,9 @@ local function read_file(path, what)
   local text = file and file:read("a")
   if file then file:close() end
   if not text then return nil, ("tls.%s: cannot read %s"):format(what, reason or path) end
-  if not text:find("%-%-%-%-%-BEGIN ") then return nil, ("tls.%s: %s is not in PEM format"):format(what, path) end
+  if not text:find("%-%-%-%-%-BEGIN ") or text:find("\0", 1, true) then
+    return nil, ("tls.%s: %s is not in PEM format"):format(what, path)
+  end
   return text
 end
 
@@ -131,18 +133,27 @@ local function system_bundle()
     .. "or give tls.ca_file"
 end
 
+--- Reads a file of certificates, which gRPC can use; `key` belongs to the first.
+local function read_certificates(path, what, key)
+  local text, reason = read_file(path, what)
+  if not text then return nil, reason end
+  local good, wrong = core.check_pem(text, key)
+  if not good then return nil, ("tls.%s: %s: %s"):format(what, path, wrong) end
+  return text
+end
+
 --- Reads the certificates that the options name.
 local function certificates(settings, tls)
   local reason
   if tls.cert_file then
-    settings.cert, reason = read_file(tls.cert_file, "cert_file")
-    if not settings.cert then return nil, reason end
     settings.key, reason = read_file(tls.key_file, "key_file")
     if not settings.key then return nil, reason end
+    settings.cert, reason = read_certificates(tls.cert_file, "cert_file", settings.key)
+    if not settings.cert then return nil, reason end
   end
   if tls.insecure_skip_verify then return true end
   if tls.ca_file then
-    settings.roots, reason = read_file(tls.ca_file, "ca_file")
+    settings.roots, reason = read_certificates(tls.ca_file, "ca_file")
   elseif not settings.roots then
     settings.roots, reason = system_bundle()
   end
