@@ -591,7 +591,7 @@ describe("call", function()
       end
       assert.error_matches(function() core.channel({ target = target, args = { ["grpc.x"] = true } }) end,
         "core.channel: the argument 'grpc.x' is an integer or a string", 1, true)
-      assert.error_matches(function() core.channel({ plaintext = true }) end, "core.channel: 'target' is missing", 1, true)
+      assert.error_matches(function() core.channel({ plaintext = true }) end, "'target' is missing", 1, true)
     end)
 
     it("for another kind, no request, no type, a closed channel and a closed call", function()

@@ -100,7 +100,33 @@ describe("a subscription", function()
       assert.is_true(waited >= log[i].fields.delay - 0.02, "it waited as long as it said")
       assert.is_true(waited <= log[i].fields.delay + 1)
     end
-    assert.equal(3, sub:stats().reconnects)
+    assert.equal(1, sub:stats().reconnects)
+  end)
+
+  it("counts as reconnects the streams that were there again, not the attempts", function()
+    script(SUBSCRIBE, { send_and_end(14), send_and_end(7 + 1), send(feeds.sms(1)) })
+    local sub <close> = subscribe()
+    assert.equal(1, assert(sub:next(10)).sequence)
+    assert.equal(2, #log)
+    assert.equal(0, sub:stats().reconnects) -- it is the first that was there
+    api:stop()
+    api:until_(function() return sub:next(0.01) == nil and #log >= 6 end, "attempts")
+    assert.equal(0, sub:stats().reconnects)
+    script(SUBSCRIBE, { function(call) call:until_cancelled() end }) -- it is there, but gives nothing
+    api:start_again()
+    api:until_(function()
+      sub:next(0.01)
+      return sub:stats().reconnects > 0
+    end, "the stream")
+    local counted = sub:stats().reconnects
+    api:drop_all()
+    api:until_(function()
+      sub:next(0.01)
+      return sub:stats().reconnects == 2
+    end, "the next")
+    assert.equal(1, counted)
+    sub:close()
+    assert.equal(2, sub:stats().reconnects)
   end)
 
   it("backs off exponentially, with full jitter", function()
@@ -324,6 +350,20 @@ describe("a subscription", function()
       collectgarbage()
       return not next(weak)
     end, "collection")
+  end)
+
+  it("that a finalizer closes, after that of its own call, is closed without a complaint", function()
+    script(SUBSCRIBE, { function(call) call:until_cancelled() end })
+    local closed, problem
+    coroutine.wrap(function() -- no stale slot of the stack holds the call
+      local owner = setmetatable({}, { __gc = function(self) closed, problem = pcall(self.sub.close, self.sub) end })
+      owner.sub = subscribe() -- younger, so it is finalized before
+    end)()
+    api:until_(function()
+      collectgarbage()
+      return closed ~= nil
+    end, "collection")
+    assert.is_true(closed, problem)
   end)
 
   it("does not fail for a logger that does", function()

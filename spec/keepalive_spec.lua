@@ -6,14 +6,15 @@ local feeds = require("spec.support.feeds")
 local wgtwo = require("wgtwo")
 
 describe("keep-alive", function()
-  local service, forwarder, client
+  local service, forwarder, client, log
 
   local function connect(keepalive)
     client = assert(wgtwo.connect({ target = "127.0.0.1:" .. forwarder:port(), plaintext = true, auth = false,
-      keepalive = keepalive, logger = false }))
+      keepalive = keepalive, logger = function(_, message) log[#log + 1] = message end }))
   end
 
   before_each(function()
+    log = {}
     service = api.start()
     forwarder = assert(core.forwarder({ target = service.target }))
   end)
@@ -42,16 +43,19 @@ describe("keep-alive", function()
     assert.equal(1, assert(sub:next(10)).sequence)
     local before = core.now()
     forwarder:set({ drop = true })
-    while sub:stats().reconnects == 0 do
+    while not log[1] do
       assert.is_true(core.now() - before < 8, "not noticed within 8 s")
       assert.is_nil((sub:next(0.1)))
     end
     assert.is_true(core.now() - before > 0.9)
+    assert.matches("reconnecting", log[1])
+    assert.equal(0, sub:stats().reconnects)
     assert.equal(1, opened())
     forwarder:clear()
     local event
     repeat event = sub:next(1) until event or core.now() - before > 20
     assert.equal(2, event.sequence)
+    assert.equal(1, sub:stats().reconnects)
   end)
 
   it("notices it in one direction, too", function()

@@ -255,14 +255,15 @@ Subscription.__close = function(self) self:close() end
 
 --- Counts, since the start.
 -- @treturn table `received`, `redelivered`, `acked` (that the server has confirmed), `ack_retries`, `ack_failed`,
---   `in_flight` (acknowledgements under way), `reconnects`
+--   `in_flight` (acknowledgements under way), `reconnects` (streams that were there again: attempts that failed do not
+--   count)
 function Subscription:stats()
   local sum = { received = 0, redelivered = 0, acked = 0, ack_retries = 0, ack_failed = 0, in_flight = 0,
     reconnects = 0 }
   for _, one in ipairs(self.feeds) do
     sum.received = sum.received + one.received + one.connection.received
     sum.redelivered = sum.redelivered + one.redelivered
-    sum.reconnects = sum.reconnects + one.reconnects
+    sum.reconnects = sum.reconnects + one:reconnects()
     if one.acks then
       for name, count in pairs(one.acks:stats()) do sum[name] = sum[name] + count end
     end

@@ -29,7 +29,8 @@ local feed = {}
 local policy = limits.reconnect
 local OK, UNAVAILABLE = 0, errors.number("UNAVAILABLE")
 
--- A stream that gave nothing and lived shorter than this, in seconds, is no reason to be back at once again and again.
+-- A stream that gave nothing and lived shorter than this, in seconds, is no reason to be back at once again and again,
+-- and may have been refused: a refusal is an answer, too.
 local QUICK_END = 1
 
 local function new_delays(reconnect)
@@ -58,7 +59,8 @@ function feed.new(client, plan, o, changed)
     reconnect = o.reconnect ~= false and reconnect, delays = new_delays(reconnect), patience = new_patience(reconnect),
     attempts = 0,        -- since the last stream that gave something or lived for long
     quick_ends = 0,      -- clean ends in a row of streams that gave nothing
-    reconnects = 0, received = 0, redelivered = 0, attempted = false, stopped = false, ended = false,
+    streams = 0,         -- those that were accepted, without the present one
+    received = 0, redelivered = 0, attempted = false, stopped = false, ended = false,
     call = nil, connection = { received = 0, since = 0 }, token = nil, failure = nil,
   }, Feed)
   if plan.acknowledged then self.acks = acks.new(client, plan, self.scopes) end
@@ -85,7 +87,6 @@ local function open(self)
   local op = core.call(channel, { path = plan.method.path, kind = "server", reply = plan.method.output,
     part = plan.part, class = plan.class, request = plan.request(self.last), metadata = list })
   client.running[op] = channel
-  if self.attempted then self.reconnects = self.reconnects + 1 end
   self.connection = { feed = self, received = 0, since = now() }
   self.token, self.call, self.attempted = token, op, true
   if self.acks then self.acks:new_stream(channel) end
@@ -103,7 +104,36 @@ function Feed:open(delay)
   end)
 end
 
+--- Whether the server has accepted the present stream: it gave something, ended it well, or answered and is still
+-- there.
+local function is_accepted(self)
+  local op, connection = self.call, self.connection
+  if connection.received > 0 then return true end
+  local known, status = pcall(op.status, op)
+  if not known then return false end -- by a finalizer, when all of this is garbage
+  return status ~= nil and status.code == OK or op:headers() ~= nil and now() - connection.since >= QUICK_END
+end
+
+--- How often the stream was there again.
+-- @treturn int
+function Feed:reconnects()
+  local streams = self.streams
+  if self.call and is_accepted(self) then streams = streams + 1 end
+  return math.max(streams - 1, 0)
+end
+
 -- When a stream is over
+
+--- Lets the call go, and counts what it was.
+local function let_go(self)
+  local op, connection = self.call, self.connection
+  if is_accepted(self) then self.streams = self.streams + 1 end
+  self.received = self.received + connection.received
+  connection.received = 0
+  self.call = nil
+  self.client.running[op] = nil
+  op:close()
+end
 
 --- Whether another attempt is allowed.
 local function may_reconnect(self)
@@ -172,15 +202,12 @@ end
 -- @tparam ?string reason
 function Feed:over(problem, reason)
   local op, connection = self.call, self.connection
-  local status = op:status()
-  self.call = nil
-  self.client.running[op] = nil
-  op:close()
+  local status, gave = op:status(), connection.received > 0
+  let_go(self)
   if self.stopped then return end
-  local lived, gave = now() - connection.since, connection.received > 0
+  local lived = now() - connection.since
   self.last = connection.last or self.last
-  self.received = self.received + connection.received
-  connection.received, connection.last = 0, nil
+  connection.last = nil
   if lived >= policy.healthy then forget_failures(self) end
   if gave then self.attempts = 0 end
   if problem then return self:failed(call.undecodable(self.client, self.plan.method, reason)) end
@@ -198,14 +225,7 @@ function Feed:stop()
   if self.stopped then return end
   self.stopped = true
   if self.task then self.task:cancel() end
-  local op = self.call
-  if op then
-    self.received = self.received + self.connection.received
-    self.connection.received = 0
-    self.call = nil
-    self.client.running[op] = nil
-    op:close()
-  end
+  if self.call then let_go(self) end
 end
 
 --- Ends everything.
