@@ -66,6 +66,10 @@ void loop_wake(Loop *loop);
 /* What epoll said of one descriptor: the eventfd is emptied, a watch becomes ready. */
 void loop_woken(Loop *loop, const struct epoll_event *event);
 
+/* Waits until one of poll's events is there, and lets nothing else happen meanwhile. Raises what a pending hook raises:
+ * "interrupted!" after Ctrl-C. Lua thread (poll.c). */
+void poll_descriptor(lua_State *L, int fd, short events);
+
 /* Functions for the `core` table on top of the stack: creates this state's loop. */
 void loop_register(lua_State *L);
 void poll_register(lua_State *L);

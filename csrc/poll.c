@@ -1,14 +1,15 @@
 /*
- * Waiting, on the Lua thread: core.poll.
+ * Waiting, on the Lua thread: core.poll, and the few waits that are for one descriptor alone.
  *
  * It waits in epoll with the caller's signal mask, and with all signals blocked around it, so that none can come
  * between the look for a pending hook and the wait. Lua's own SIGINT handler only sets a hook on the main state: such a
  * hook is run here, by calling a function that does nothing on the main state, with nothing locked; what it raises is
- * raised again where core.poll was called.
+ * raised again where the wait was called.
  */
 #include <errno.h>
 #include <lauxlib.h>
 #include <math.h>
+#include <poll.h>
 #include <time.h>
 
 #include "loop.h"
@@ -44,6 +45,17 @@ static void wait_once(lua_State *L, Loop *loop, int milliseconds) {
   }
   signals_restore(&before);
   for (int i = 0; i < n; i++) loop_woken(loop, &events[i]);
+  if (status != LUA_OK) lua_error(L);
+}
+
+void poll_descriptor(lua_State *L, int fd, short events) {
+  struct pollfd ready = { .fd = fd, .events = events };
+  sigset_t before;
+  signals_block(&before);
+  int status;
+  do status = run_pending_hook(L);
+  while (status == LUA_OK && ppoll(&ready, 1, NULL, &before) < 0 && errno == EINTR);
+  signals_restore(&before);
   if (status != LUA_OK) lua_error(L);
 }
 

@@ -251,22 +251,28 @@ static int process_stdout(lua_State *L) {
   return 1;
 }
 
-/* process:write(text) -> true, or nil and a reason. Waits until the child has read all but a pipe's capacity. */
+/*
+ * process:write(text) -> true, or nil and a reason. Waits until the child has read all but a pipe's capacity; Ctrl-C
+ * ends the wait.
+ */
 static int process_write(lua_State *L) {
-  Process *process = check_process(L);
+  const Process *process = check_process(L);
   size_t left;
   const char *text = luaL_checklstring(L, 2, &left);
   while (left > 0) {
-    ssize_t n = process->input < 0 ? -1 : send(process->input, text, left, MSG_NOSIGNAL);
-    if (n < 0 && process->input >= 0 && errno == EINTR) continue;
-    if (n < 0) {
+    ssize_t n = send(process->input, text, left, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n >= 0) {
+      text += n;
+      left -= (size_t)n;
+    } else if (errno == EAGAIN) {
+      poll_descriptor(L, process->input, POLLOUT);
+      process = check_process(L); /* a hook may have closed it */
+    } else if (errno != EINTR) {
       lua_pushnil(L);
       lua_pushfstring(L, "cannot write to the process: %s",
                       process->input < 0 ? "its input is closed" : strerror(errno));
       return 2;
     }
-    text += n;
-    left -= (size_t)n;
   }
   lua_pushboolean(L, 1);
   return 1;

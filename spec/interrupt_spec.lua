@@ -155,6 +155,16 @@ describe("Ctrl-C", function()
     assert.equal(1, code)
   end)
 
+  it("ends a write to a process that reads no more", function()
+    ends_quickly [[
+      report(function()
+        local reader = "head -c 500000 >/dev/null; echo ready >&2; exec sleep 20" -- the write is under way by then
+        local child <close> = core.spawn{ argv = { "sh", "-c", reader }, grace = 0.05 }
+        child:write(("x"):rep(10000000))
+      end)
+    ]]
+  end)
+
   it("leaves background tasks alone", function()
     local rest = ends_quickly([[
       local ticks = 0
