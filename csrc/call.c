@@ -10,6 +10,7 @@
 #include "channel.h"
 #include "inbox.h"
 #include "message.h"
+#include "receive.h"
 #include "schema.h"
 
 typedef struct Call Call;
@@ -328,6 +329,10 @@ static int take_unary(lua_State *L, Call *call) {
     return 1;
   }
   uint8_t *bytes = message_new(L, call->reply, grpc_byte_buffer_length(message));
+  if (call->message == NULL) { /* a finalizer has taken it meanwhile */
+    lua_pushnil(L);
+    return 1;
+  }
   byte_buffer_copy(message, bytes);
   grpc_byte_buffer_destroy(message);
   call->message = NULL;
@@ -343,9 +348,10 @@ static void push_end(lua_State *L, bool at_end) {
   }
 }
 
+/* The next message, which stays in the inbox. */
 static const unsigned char *next_message(Call *call, size_t *length) {
   bool unparked;
-  const unsigned char *message = inbox_take(&call->inbox, length, &unparked);
+  const unsigned char *message = inbox_peek(&call->inbox, length, &unparked);
   if (!unparked) return message;
   if (atomic_load(&call->ended)) {
     atomic_store(&call->no_more, true); /* the status comes after the last message, so there is none left to receive */
@@ -355,23 +361,29 @@ static const unsigned char *next_message(Call *call, size_t *length) {
   return message;
 }
 
+/* The same; where it is NULL, *over tells whether there will be no more. */
+static const unsigned char *look(Call *call, size_t *length, bool *over) {
+  if (call->broken) { /* what is left is of no interest, and nobody may come to empty the inbox */
+    *over = has_status(call);
+    return NULL;
+  }
+  const unsigned char *message = next_message(call, length);
+  if (message != NULL) return message;
+  *over = atomic_load(&call->no_more) && has_status(call);
+  return *over ? next_message(call, length) : NULL; /* it may have come just before the end */
+}
+
 static int take_from_inbox(lua_State *L, Call *call) {
-  size_t length;
-  if (call->broken) { /* what is left in the inbox is of no interest, and nobody may come to empty it */
-    push_end(L, has_status(call));
-    return 1;
-  }
-  const unsigned char *message = next_message(call, &length);
-  if (message == NULL) {
-    bool over = atomic_load(&call->no_more) && has_status(call);
-    if (over) message = next_message(call, &length); /* it may have come just before the end */
-    if (message == NULL) {
-      push_end(L, over);
-      return 1;
-    }
-  }
   MessageForm form = { call->reply, call->part, lua_getiuservalue(L, 1, CLASS_VALUE) == LUA_TTABLE ? 3 : 0, 2 };
-  return give_reply(L, call, message_push(L, &form, message, length));
+  size_t length;
+  bool over;
+  const char *reason;
+  const unsigned char *message;
+  while ((message = look(call, &length, &over)) != NULL) {
+    if (receive_message(L, &call->inbox, &form, message, length, &reason)) return give_reply(L, call, reason);
+  }
+  push_end(L, over);
+  return 1;
 }
 
 /* call:take([owner]) -> the next reply | false: nothing yet | nil: over | nil, "decode", reason */

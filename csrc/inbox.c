@@ -111,7 +111,7 @@ static bool claim(Inbox *inbox) {
   return atomic_load(&inbox->parked) && atomic_exchange(&inbox->parked, false);
 }
 
-const unsigned char *inbox_take(Inbox *inbox, size_t *length, bool *unparked) {
+const unsigned char *inbox_peek(Inbox *inbox, size_t *length, bool *unparked) {
   *unparked = false;
   if (inbox->taken == inbox->readable) {
     if (!read_on(inbox)) return NULL;
@@ -119,6 +119,10 @@ const unsigned char *inbox_take(Inbox *inbox, size_t *length, bool *unparked) {
   }
   const unsigned char *at = inbox->reading->bytes + inbox->taken;
   memcpy(length, at, sizeof *length);
-  inbox->taken += sizeof *length + *length;
   return at + sizeof *length;
+}
+
+void inbox_take(Inbox *inbox, size_t length) {
+  inbox->taken += sizeof length + length;
+  inbox->count++;
 }

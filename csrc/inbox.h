@@ -29,6 +29,7 @@ typedef struct Inbox {
   char apart[CACHE_LINE];
   InboxBlock *reading;    /* Lua thread, as all below */
   size_t taken, readable; /* in reading: where the next message begins, and where those end that are known */
+  size_t count;           /* messages taken so far */
 } Inbox;
 
 void inbox_init(Inbox *inbox);
@@ -43,10 +44,13 @@ typedef enum InboxState { INBOX_OPEN, INBOX_FULL, INBOX_NO_MEMORY } InboxState;
 InboxState inbox_put(Inbox *inbox, grpc_byte_buffer *message);
 
 /*
- * The next message, valid until the next call; NULL when there is none. Sets *unparked when the stream was parked and
- * is to be read again, by the caller. Lua thread.
+ * The next message, which stays; its bytes are good until the next look after it was taken. NULL when there is none.
+ * Sets *unparked when the stream was parked and is to be read again, by the caller. Lua thread.
  */
-const unsigned char *inbox_take(Inbox *inbox, size_t *length, bool *unparked);
+const unsigned char *inbox_peek(Inbox *inbox, size_t *length, bool *unparked);
+
+/* Takes out the message of that length, which inbox_peek has shown. Lua thread. */
+void inbox_take(Inbox *inbox, size_t length);
 
 /* The bytes of message, copied to where there is room for grpc_byte_buffer_length. */
 void byte_buffer_copy(grpc_byte_buffer *message, unsigned char *to);

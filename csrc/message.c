@@ -39,21 +39,24 @@ uint8_t *message_new(lua_State *L, const MessageType *type, size_t len) {
   return (uint8_t *)(message + 1);
 }
 
-static const char *push_reason(lua_State *L, const MessageType *type, size_t len, const char *reason) {
+const char *message_push_reason(lua_State *L, const MessageType *type, size_t len, const char *reason) {
   return lua_pushfstring(L, "%s: %I bytes are no valid message: %s", type->name, (LUAI_UACINT)len, reason);
 }
 
 const char *message_check(lua_State *L, int index) {
   Message *message = lua_touserdata(L, index);
   const char *reason = wire_check(message->type, message->bytes, message->size);
-  if (reason != NULL) return push_reason(L, message->type, message->size, reason);
+  if (reason != NULL) return message_push_reason(L, message->type, message->size, reason);
   message->len = message->size;
   return NULL;
 }
 
-/* Room for the message, in its form. */
-static Message *new_formed(lua_State *L, const MessageForm *form, size_t len) {
-  const MessageType *type = form->part != NULL ? form->part->message : form->type;
+Message *message_new_formed(lua_State *L, const MessageForm *form, const uint8_t *bytes, size_t len) {
+  const MessageType *type = form->type;
+  if (form->part != NULL) {
+    type = form->part->message;
+    len = read_joined(bytes, len, form->part->number, NULL);
+  }
   if (form->class == 0) return (Message *)message_new(L, type, len) - 1;
   Message *message = new_root(L, type, len, 1);
   lua_pushvalue(L, form->owner);
@@ -63,19 +66,12 @@ static Message *new_formed(lua_State *L, const MessageForm *form, size_t len) {
   return message;
 }
 
-const char *message_push(lua_State *L, const MessageForm *form, const uint8_t *bytes, size_t len) {
-  const char *reason = wire_check(form->type, bytes, len);
-  if (reason != NULL) return push_reason(L, form->type, len, reason);
-  Message *message;
-  if (form->part != NULL) {
-    message = new_formed(L, form, read_joined(bytes, len, form->part->number, NULL));
+void message_fill(Message *message, const MessageForm *form, const uint8_t *bytes, size_t len) {
+  if (form->part != NULL)
     read_joined(bytes, len, form->part->number, (uint8_t *)(message + 1));
-  } else {
-    message = new_formed(L, form, len);
+  else
     memcpy(message + 1, bytes, len);
-  }
   message->len = message->size;
-  return NULL;
 }
 
 /* A view of bytes inside of the root that the message at `owner` is, or has. */

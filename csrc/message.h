@@ -36,9 +36,13 @@ typedef struct MessageForm {
   int owner;               /* stack index of its owner, a value that it keeps; used where it has a class */
 } MessageForm;
 
-/* Pushes the message that `len` bytes from outside are. NULL, or the reason why they are none, pushed instead as
- * message_check does. */
-const char *message_push(lua_State *L, const MessageForm *form, const uint8_t *bytes, size_t len);
+/* Pushes room for the message that these bytes are, which wire_check has passed, to be filled with message_fill. Making
+ * it may run finalizers, and they may take the bytes away: look again before. */
+Message *message_new_formed(lua_State *L, const MessageForm *form, const uint8_t *bytes, size_t len);
+void message_fill(Message *message, const MessageForm *form, const uint8_t *bytes, size_t len);
+
+/* Pushes and returns the whole of the reason that wire_check has given, as message_check does. */
+const char *message_push_reason(lua_State *L, const MessageType *type, size_t len, const char *reason);
 
 /* The message at `index`, or NULL when the value is something else. */
 const Message *message_test(lua_State *L, int index);

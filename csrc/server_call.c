@@ -13,6 +13,7 @@
 #include "message.h"
 #include "metadata.h"
 #include "outbox.h"
+#include "receive.h"
 
 struct ServerCall {
   Op op;
@@ -388,11 +389,11 @@ static void unpark(ServerCall *call) {
   pthread_mutex_unlock(&call->lock);
 }
 
-/* The next message's bytes, or NULL: then pushes what take answers. */
+/* The next message's bytes, which stay in the inbox; or NULL: then pushes what take answers. */
 static const unsigned char *next_message(lua_State *L, ServerCall *call, size_t *length) {
   for (int attempt = 0; attempt < 2; attempt++) {
     bool unparked;
-    const unsigned char *bytes = inbox_take(&call->inbox, length, &unparked);
+    const unsigned char *bytes = inbox_peek(&call->inbox, length, &unparked);
     if (unparked) unpark(call);
     if (bytes != NULL) return bytes;
     if (attempt > 0) break;
@@ -416,20 +417,23 @@ static const unsigned char *next_message(lua_State *L, ServerCall *call, size_t 
  */
 static int call_take(lua_State *L) {
   ServerCall *call = check_call(L);
+  const unsigned char *bytes;
+  const char *reason;
   size_t length;
   lua_settop(L, 2);
-  if (!lua_isnil(L, 2)) schema_check_type(L, 2); /* before a message is taken out */
-  const unsigned char *bytes = next_message(L, call, &length);
-  if (bytes == NULL) return 1;
   if (lua_isnil(L, 2)) {
-    lua_pushlstring(L, (const char *)bytes, length);
+    bytes = next_message(L, call, &length);
+    if (bytes == NULL) return 1;
+    inbox_take(&call->inbox, length);
+    lua_pushlstring(L, (const char *)bytes, length); /* copies before a finalizer may run */
     return 1;
   }
   MessageForm form = { .type = schema_check_type(L, 2) };
   op_hold(L);
-  const char *reason = message_push(L, &form, bytes, length);
+  do bytes = next_message(L, call, &length);
+  while (bytes != NULL && !receive_message(L, &call->inbox, &form, bytes, length, &reason));
   op_let_go(L);
-  if (reason == NULL) return 1;
+  if (bytes == NULL || reason == NULL) return 1;
   lua_pushnil(L);
   lua_insert(L, -2);
   return 2;

@@ -316,6 +316,96 @@ describe("an operation that a finalizer closes while one of its methods makes va
   end)
 end)
 
+describe("a message that a finalizer takes while another is being taken", function()
+  local server, target, channel
+
+  before_each(function()
+    server, target = pair.server()
+    channel = pair.channel(target)
+  end)
+
+  after_each(function()
+    collectgarbage("restart")
+    channel:close()
+    server:close()
+  end)
+
+  local SIZE = 100000 -- a block of the inbox for each
+  local function text(letter) return letter:rep(SIZE) end
+
+  -- Takes with a finalizer that takes too, in the middle, and uses the memory that is free then; returns what each got.
+  local function taken_twice(take)
+    local inner
+    collectgarbage("stop")
+    for _ = 1, 10 do
+      setmetatable({}, { __gc = function()
+        if inner ~= nil then return end
+        inner = take() or false
+        inner = inner and pair.text(inner)
+        for i = 1, 20 do assert(#("z"):rep(SIZE + i) > SIZE) end
+      end })
+    end
+    collectgarbage("incremental", 1, 1000, 1)
+    collectgarbage("restart")
+    local outer = take()
+    collectgarbage()
+    return outer and pair.text(outer), inner
+  end
+
+  -- Each of three messages comes once, and whole, whoever takes it.
+  local function takes_each(op)
+    local function take() return (op:take(pair.TEXT)) end
+    local outer, inner = taken_twice(take)
+    local got, both = {}, inner and outer
+    for _, one in ipairs{ inner or "", outer or "" } do got[one:sub(1, 1)] = one end
+    while not (got.a and got.b and got.c) do
+      local one = pair.text(pair.on_news(take, "a message"))
+      got[one:sub(1, 1)] = one
+    end
+    assert.is_true(got.a == text("a") and got.b == text("b") and got.c == text("c"))
+    return both
+  end
+
+  it("is another one, of a call's stream", function()
+    local both = 0
+    for _ = 1, 20 do
+      local call <close> = pair.call(channel, "server")
+      local accepted <close> = pair.take(server)
+      for _, letter in ipairs{ "a", "b", "c" } do pair.write(accepted, pair.message(text(letter))) end
+      accepted:finish()
+      pair.until_(function() return call:status() end, "the end of the call")
+      if takes_each(call) then both = both + 1 end
+    end
+    assert.is_true(both > 0)
+  end)
+
+  it("is another one, of a server's call", function()
+    local both = 0
+    for _ = 1, 20 do
+      local call <close> = pair.call(channel, "client")
+      local accepted <close> = pair.take(server)
+      for _, letter in ipairs{ "a", "b", "c" } do
+        pair.on_news(function() return call:write(pair.message(text(letter))) end, "room")
+      end
+      pair.half_close(call)
+      if takes_each(accepted) then both = both + 1 end
+    end
+    assert.is_true(both > 0)
+  end)
+
+  it("is the only reply of a call", function()
+    for _ = 1, 20 do
+      local call <close> = pair.call(channel, "unary")
+      local accepted <close> = pair.take(server)
+      accepted:reply(pair.message(text("a")))
+      pair.until_(function() return call:status() end, "the end of the call")
+      local outer, inner = taken_twice(function() return call:take() end)
+      assert.is_nil(outer)
+      assert.is_true(inner == text("a"))
+    end
+  end)
+end)
+
 describe("a module that is opened once more", function()
   it("is the same one, and goes on working when its first table is garbage", function()
     local first = package.loaded["wgtwo.core"]
