@@ -149,7 +149,7 @@ static void add_answer(lua_State *L, const MessageType *type, Ack *ack) {
 static int acker_take(lua_State *L) {
   Acker *acker = check_acker(L);
   Ack *ack = ack_calls_finished(&acker->calls);
-  if (ack == NULL) {
+  if (ack == NULL || op_is_held(L)) { /* whoever holds it is about to drop that one */
     lua_pushboolean(L, 0);
     return 1;
   }
@@ -167,7 +167,7 @@ static int acker_unsend(lua_State *L) {
   Acker *acker = check_acker(L);
   ack_calls_pause(&acker->calls);
   Ack *ack = ack_calls_queued(&acker->calls);
-  if (ack == NULL) {
+  if (ack == NULL || op_is_held(L)) {
     lua_pushboolean(L, 0);
     return 1;
   }

@@ -85,6 +85,8 @@ static void pay(Shown *shown) {
 
 void op_hold(lua_State *L) { ((Shown *)lua_touserdata(L, 1))->holds++; }
 
+bool op_is_held(lua_State *L) { return ((const Shown *)lua_touserdata(L, 1))->holds > 0; }
+
 void op_let_go(lua_State *L) {
   Shown *shown = lua_touserdata(L, 1);
   if (--shown->holds == 0 && shown->owed != NULL) pay(shown);

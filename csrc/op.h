@@ -67,6 +67,8 @@ bool op_push_shown(lua_State *L, Op *op);
  */
 void op_hold(lua_State *L);
 void op_let_go(lua_State *L);
+/* Whether a method holds the operation at index 1: the present one runs in a finalizer then, in the middle of that. */
+bool op_is_held(lua_State *L);
 /* Takes op out of the userdata at arg: the caller owns it now. NULL when it was closed before, or in a forked child. */
 Op *op_disown(lua_State *L, int arg, OpKind *kind);
 

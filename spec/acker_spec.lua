@@ -61,6 +61,30 @@ describe("acker", function()
     assert.is_false(acker:take())
   end)
 
+  it("hands over each answer once, also where a finalizer takes in the middle of it", function()
+    new_acker()
+    finally(function() collectgarbage("restart") end)
+    for _ = 1, 20 do
+      for i = 1, 3 do acker:send(tostring(i), 1, 0, true) end
+      answer(3)
+      until_idle()
+      local requests = {}
+      local function take()
+        local result = acker:take()
+        if result then requests[#requests + 1] = result.request end
+        return result
+      end
+      collectgarbage("stop")
+      for _ = 1, 10 do setmetatable({}, { __gc = take }) end
+      collectgarbage("incremental", 1, 1000, 1)
+      collectgarbage("restart")
+      while take() do end -- luacheck: ignore 542
+      collectgarbage()
+      table.sort(requests)
+      assert.same({ "1", "2", "3" }, requests)
+    end
+  end)
+
   it("hands over an expected answer where that was asked for", function()
     new_acker()
     acker:send("quiet", 1, 7.5, false)
