@@ -40,6 +40,18 @@ describe("a scenario", function()
     assert.equal(7, result.code, result.errors)
   end)
 
+  it("waits for exact times of a real clock", function()
+    local result = run([[
+      local s = ...
+      s:at(0.3)
+      s.sandbox:publish{ type = "SMS_EVENT", number = "+4799990001" }
+      s:check(s:elapsed() >= 0.3 and s:elapsed() < 10, "the time has come")
+      s:at(0.1)
+      s:check(s:elapsed() < 10, "a time that has passed is not waited for")
+    ]])
+    assert.equal(0, result.code, result.errors)
+  end)
+
   it("waits for a client", function()
     local result = run([[
       local s = ...
