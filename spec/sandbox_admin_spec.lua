@@ -133,10 +133,15 @@ describe("sandbox admin API:", function()
 
   it("reset, snapshot and restore", function()
     sandbox:publish{ type = "SMS_EVENT", payload = { text = "kept" } }
+    ask("POST", "/admin/generate", { plans = { { types = { "VOICE_EVENT" }, rate = 1 } } })
     local snapshot = ask("GET", "/admin/snapshot")
     ask("POST", "/admin/reset", {})
+    sandbox:advance(5)
     assert.same({}, ask("GET", "/admin/events").events)
     ask("POST", "/admin/snapshot", snapshot)
-    assert.equal("kept", ask("GET", "/admin/events").events[1].payload.text)
+    assert.equal(snapshot.time, sandbox:time())
+    sandbox:advance(2)
+    local events = ask("GET", "/admin/events").events
+    assert.same({ 3, "kept", "VOICE_EVENT" }, { #events, events[1].payload.text, events[3].type })
   end)
 end)

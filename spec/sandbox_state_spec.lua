@@ -78,6 +78,41 @@ describe("a sandbox with a state file", function()
     assert.equal(id + 1, sandbox:fault{ method = "GetMsisdn", code = "INTERNAL" })
   end)
 
+  it("fake events go on where they were: none for a time that has not passed, none twice", function()
+    local plan = { types = { "SMS_EVENT" }, rate = 10 }
+    local function run(settings, seconds)
+      local sandbox <close> = start(settings)
+      local before = #sandbox:events()
+      sandbox:advance(seconds)
+      return before, sandbox:events()
+    end
+    local function all(events)
+      local texts = {}
+      for i, event in ipairs(events) do texts[i] = event.time .. " " .. core.json_encode(event.payload) end
+      return texts
+    end
+    run({ generate = plan }, 60.05)
+    local before = run({ generate = plan }, 1.5)
+    assert.equal(600, before)
+    local kept, events = run({}, 1.5) -- the plan is kept where nothing else is said
+    assert.same({ 615, 630 }, { kept, #events })
+    os.remove(path)
+    assert.same(all(select(2, run({ generate = plan }, 63.05))), all(events))
+    run({ generate = { types = { "VOICE_EVENT" }, rate = 1 } }, 2) -- another one is taken
+    events = select(2, run({}, 0))
+    assert.same({ 632, "VOICE_EVENT" }, { #events, events[#events].type })
+  end)
+
+  it("keeps the keys of id_tokens", function()
+    local function keys()
+      local sandbox <close> = start()
+      return http{ url = sandbox.url .. "/.well-known/jwks.json" }.json.keys
+    end
+    local first = keys()
+    assert.is_true(#first > 0)
+    assert.same(first, keys())
+  end)
+
   it("keeps the certificate, so that clients still trust it; without a file each start has its own", function()
     local function certificate(settings)
       local sandbox <close> = assert(wgtwo.sandbox.start(settings))

@@ -23,16 +23,17 @@ end
 --- Starts a plan.
 -- @tparam table sandbox the server
 -- @tparam table plan `types`, `rate` (events a second), `numbers` (default: the client's pool), `client` (default: the
---   events are for all)
+--   events are for all); one that `describe` gave goes on where it was
 -- @tparam int serial which plan it is
--- @treturn table with `stop`
+-- @treturn table with `stop` and `describe`
 function generator.start(sandbox, plan, serial)
   local running = { types = plan.types or kinds.names(), rate = plan.rate or 1, numbers = plan.numbers,
-    client = plan.client, count = 0 }
+    client = plan.client, count = math.tointeger(plan.count) or 0 }
   local r = random.new(sandbox.settings.seed, ("generator %d %s"):format(serial, plan.client or ""))
+  if plan.random then r.state = assert(math.tointeger(tonumber(plan.random)), "random") end
   local clock = sandbox.clock
-  local began = clock:now()
-  running.timer = clock:at(began + 1 / running.rate, function(timer)
+  local began = clock:now() + (plan.left and plan.left - (running.count + 1) / running.rate or 0)
+  running.timer = clock:at(began + (running.count + 1) / running.rate, function(timer)
     local now, batch = clock:now(), 0
     repeat -- several in one turn of the reactor where the rate is higher than the turns are, but calls come in between
       tick(sandbox, running, r)
@@ -47,6 +48,10 @@ function generator.start(sandbox, plan, serial)
     clock:yield()
   end)
   function running.stop() sandbox.clock:cancel(running.timer) end
+  function running.describe() -- the generator's state as text: 64 bits do not fit JSON's numbers
+    return { types = plan.types, rate = running.rate, numbers = plan.numbers, client = plan.client,
+      count = running.count, random = ("%d"):format(r.state), left = running.timer.at - clock:now() }
+  end
   return running
 end
 

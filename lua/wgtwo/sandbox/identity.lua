@@ -48,6 +48,11 @@ function identity.userinfo(_, client, user)
     sub = identity.subject(client, user) }
 end
 
+local function new_key(pem)
+  local key = httpd.signing_key(pem)
+  return { key = key, id = random.of(key:modulus()):hex(16), pem = key:pem() }
+end
+
 local function newest_key(sandbox)
   sandbox.keys = sandbox.keys or {}
   while #sandbox.keys < FEWEST do identity.rotate(sandbox) end
@@ -57,9 +62,22 @@ end
 --- Makes a new key that signs from now on; two of the older ones stay known.
 function identity.rotate(sandbox)
   sandbox.keys = sandbox.keys or {}
-  local key = httpd.signing_key()
-  table.insert(sandbox.keys, { key = key, id = random.of(key:modulus()):hex(16) })
+  table.insert(sandbox.keys, new_key())
   if #sandbox.keys > MOST then table.remove(sandbox.keys, 1) end
+end
+
+--- The keys there are, for a snapshot.
+-- @treturn table a list of private keys, PEM
+function identity.export(sandbox)
+  local list = {}
+  for i, key in ipairs(sandbox.keys or {}) do list[i] = key.pem end
+  return core.json_array(list)
+end
+
+--- Puts back what `export` gave.
+function identity.import(sandbox, list)
+  sandbox.keys = {}
+  for i, pem in ipairs(list) do sandbox.keys[i] = new_key(pem) end
 end
 
 --- A signed JSON Web Token about the user.

@@ -1,13 +1,14 @@
 --- Everything that the sandbox knows, as plain values: taken, and put back.
 --
 -- A snapshot holds the history, subscriptions with their positions and what is unacknowledged, tokens, number pools,
--- faults with their counts, and the generators' states. It does not hold open streams: after a restore their
--- subscriptions wait for them, as after a disconnect. Nor does it hold the journal, the plans of fake events, the keys
--- of id_tokens, and faults of the wire.
+-- faults with their counts, the plans of fake events, the keys of id_tokens, and the generators' states. It does not
+-- hold open streams: after a restore their subscriptions wait for them, as after a disconnect. Nor does it hold the
+-- journal, and faults of the wire.
 --
 -- @module wgtwo.sandbox.snapshot
 
 local core = require "wgtwo.core"
+local identity = require "wgtwo.sandbox.identity"
 local kinds = require "wgtwo.sandbox.kinds"
 local log = require "wgtwo.sandbox.log"
 local numbers = require "wgtwo.sandbox.numbers"
@@ -77,6 +78,13 @@ function snapshot.randoms(sandbox)
     faults = text(sandbox.faults.random) }
 end
 
+--- The plans of fake events, with how far each is.
+local function plans_of(sandbox)
+  local plans = {}
+  for i, running in ipairs(sandbox.generators) do plans[i] = running.describe() end
+  return core.json_array(plans)
+end
+
 --- Takes a snapshot of all but the events.
 -- @tparam table sandbox the server
 -- @treturn table
@@ -86,7 +94,8 @@ function snapshot.without_events(sandbox)
   return { version = snapshot.VERSION, time = now, virtual = sandbox.clock.virtual, last = sandbox.log.last,
     subscriptions = core.json_array(subs), serial = sandbox.subscriptions.serial,
     tokens = snapshot.tokens(sandbox.tokens), pools = sandbox.pools, random = snapshot.randoms(sandbox),
-    faults = core.json_array(sandbox.faults:describe()) }
+    faults = core.json_array(sandbox.faults:describe()), plans = plans_of(sandbox),
+    keys = identity.export(sandbox) }
 end
 
 --- Takes a snapshot.
@@ -167,6 +176,8 @@ local function put_back(sandbox, given)
   end
   restore_randoms(sandbox, given.random)
   sandbox.faults:restore(given.faults)
+  sandbox:generate(given.plans or sandbox.plans or {}) -- on the clock as it is now
+  if given.keys then identity.import(sandbox, given.keys) end
 end
 
 --- Goes back to a snapshot. Every stream ends.

@@ -161,6 +161,19 @@ function state.keep(path, name, good, make)
   return kept
 end
 
+--- Plans of fake events that the settings name win, unless they are those from before, which go on where they were.
+local function choose_plans(taken, wanted)
+  if not wanted or not taken.plans then return end
+  local function text(plans)
+    local list = {}
+    for i, plan in ipairs(plans) do
+      list[i] = { types = plan.types, rate = plan.rate, numbers = plan.numbers, client = plan.client }
+    end
+    return core.json_encode(list)
+  end
+  if text(taken.plans) ~= text(wanted) then taken.plans = nil end
+end
+
 --- Opens the state file, and puts back what is in it.
 -- @tparam table sandbox the server, at its beginning
 -- @tparam string path
@@ -177,6 +190,7 @@ function state.open(sandbox, path)
     return nil, ("%s is no state file of a sandbox: %s"):format(path, tostring(taken))
   end
   if taken then
+    choose_plans(taken, sandbox.settings.generate)
     ok, problem = snapshot.restore(sandbox, taken)
     if not ok then
       connection:close()
