@@ -1,5 +1,6 @@
 local core = require("wgtwo.core")
 local requests = require("spec.support.requests")
+local rules = require("wgtwo.sandbox.requests")
 local schema = require("wgtwo.schema")
 local support = require("spec.support.sandbox")
 local wgtwo = require("wgtwo")
@@ -61,6 +62,66 @@ describe("sandbox services:", function()
       assert.not_equal("", organisation.organisation.name)
       local created = assert(client:call("CreateDataset", { uuid = "0123456789abcdef", comment = "c" }))
       assert.equal("0123456789abcdef", created.uuid)
+    end)
+
+    it("obey the rules of their fields: numbers, identities, UUIDs, ranges", function()
+      for _, method in ipairs(schema.methods()) do
+        if method.kind == "unary" then
+          local reply = assert(client:call(method.name, requests.valid(method.name)))
+          local field, problem = rules.problem(rules.plan(method.output_type), reply)
+          assert.is_nil(field, ("%s answers %s: %s"):format(method.name, field, problem))
+        end
+      end
+      local voicemails = assert(client:call("GetAllVoicemailMetadata", { to = { e164 = "+4799990001" } })).metadata
+      for _, mail in ipairs(voicemails) do
+        assert.is_true(mail.created.seconds < mail.expires.seconds)
+      end
+    end)
+
+    it("agree with the request where the two call one thing by different names", function()
+      local function answer(name, changes)
+        local method = schema.resolve(name).name
+        local request = requests.valid(method)
+        for field, value in pairs(changes or {}) do request[field] = value end
+        return assert(client:call(method, request)), request
+      end
+      local one, other = ("o"):rep(16), ("p"):rep(16)
+      assert.equal(other, answer("CopyDataset", { destination_uuid = other }).uuid)
+      assert.equal(one, answer("DeleteOrganisation", { organisation_uuid = one }).uuid)
+      assert.equal(one, answer("GetOrganisation", { organisation_uuid = one }).organisation.uuid)
+      assert.equal(one, answer("ListOrganisations", { dataset_uuid = one }).dataset.uuid)
+      local stored, request = answer("CreateOrUpdateOrganisation")
+      assert.equal(request.organisation.uuid, stored.uuid)
+      assert.equal("d", answer("CreateOrUpdateDestination").destination_id)
+      local active = answer("SetActiveDataset", { dataset_uuid = one, tenant_uuids = { one, other } }).active_datasets
+      assert.same({ one, one, one, other }, { active[1].dataset_uuid, active[1].tenant_uuid, active[2].dataset_uuid,
+        active[2].tenant_uuid })
+      local number = { e164 = "+4799990001" }
+      local id = answer("GetSubscriptionId", { phone_number = number }).subscription_id.value
+      local consents = assert(client:call("GetConsentsForSubscription", { phone_number = number })).consents
+      assert.equal(id, consents[1].owner.subscription.subscription_identifier.value)
+      assert.equal(answer("GetNetworkInfoForSubscriber", { phone_number = number }).network_infos[1].imsi.value,
+        answer("GetAttachmentAttemptsForSubscriber", { phone_number = number }).attachment_attempts[1].imsi.value)
+    end)
+
+    it("lists keep to their filters", function()
+      local number = { e164 = "+4799990001" }
+      for after = 1000, 5000, 1000 do
+        local attempts = assert(client:call("GetAttachmentAttemptsForSubscriber", { phone_number = number,
+          filter_by_interval = { after = after, before = after + 10 }, max_attempts = 1 })).attachment_attempts
+        assert.equal(1, #attempts)
+        assert.is_true(attempts[1].timestamp.seconds >= after and attempts[1].timestamp.seconds < after + 10)
+      end
+      for _, prefix in ipairs{ "+4670", "4670", "467" } do
+        for _, version in ipairs{ "v0", "v1" } do
+          local method = ("wgtwo.number_portability.%s.NumberPortabilityService/ListPortingRecords"):format(version)
+          for _, record in ipairs(assert(client:call(method, { subscriber_number_prefix = prefix })).records) do
+            assert.matches("^%+" .. prefix:gsub("%+", ""), record.subscriber_number.e164)
+          end
+        end
+      end
+      local found = assert(client:call("ListDestinations", { destination_id = "d7" })).destinations
+      assert.same({ 1, "d7" }, { #found, found[1].id })
     end)
 
     it("lengths and forms are those of the field: a vector's keys, a voicemail's audio, a registration's life",

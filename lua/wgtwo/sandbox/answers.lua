@@ -2,12 +2,13 @@
 --
 -- An answer is made from the descriptors. A field that the request has too is echoed; every other gets a value from its
 -- name and type, out of a generator that the request's bytes seed. Of a oneof the first member is set; lists have one
--- or two elements; statuses say that all is well.
+-- or two elements; statuses say that all is well. What request and answer call by different names is made to agree
+-- after that (`wgtwo.sandbox.agreement`).
 --
 -- @module wgtwo.sandbox.answers
 
+local agreement = require "wgtwo.sandbox.agreement"
 local core = require "wgtwo.core"
-local numbers = require "wgtwo.sandbox.numbers"
 local random = require "wgtwo.sandbox.random"
 local schema = require "wgtwo.schema"
 local clock = require "wgtwo.sandbox.clock"
@@ -28,7 +29,6 @@ local strings = {
   { "tadig", function() return "NORSB" end },
   { "mcc", function() return "242" end },
   { "mnc", function() return "99" end },
-  { "code", function() return "NO" end },
   { "country_initials", function() return "NO" end },
   { "country_name", function() return "Norway" end },
   { "url", function(r) return "https://sandbox.example/" .. r:hex(8) end },
@@ -37,7 +37,10 @@ local strings = {
   { "name", function() return "Sandbox" end },
   { "operator_code", function() return "SBX" end },
   { "routing_code", function(r) return "D" .. r:digits(4) end },
+  { "code", function() return "NO" end },
   { "prefix", function(r) return "4799" .. r:digits(2) end },
+  { "gt_prefixes", function(r) return "4799" .. r:digits(2) end },
+  { "property", function() return "subscription.id:read" end }, -- the name of a scope
   { "realms", function() return "epc.mnc099.mcc242.3gppnetwork.org" end },
   { "description", function() return "An answer of the sandbox" end },
 }
@@ -86,6 +89,9 @@ end
 
 local fill
 
+--- The ends of a range of global titles.
+local integers = { start = 4799000000, stop = 4799999999 }
+
 local function scalar(field, message, r)
   local kind = field.type
   if kind == "string" then return string_value(field, message, r) end
@@ -93,11 +99,16 @@ local function scalar(field, message, r)
   if kind == "bytes" then return field.name == "wav" and wav() or r:bytes(sizes[field.name] or 16) end
   if kind == "enum" then return enum_value(field.type_name) end
   if kind == "double" or kind == "float" then return r:integer(1, 100) + 0.0 end
-  return r:integer(1, 100)
+  return integers[field.name] or r:integer(1, 100)
 end
 
+local DAY <const> = 86400
+
 local special = {
-  ["google.protobuf.Timestamp"] = function(r) return clock.EPOCH - r:integer(0, 86400) end,
+  ["google.protobuf.Timestamp"] = function(r, field)
+    if field.name == "expires" then return clock.EPOCH + r:integer(1, 30) * DAY end
+    return clock.EPOCH - r:integer(0, DAY)
+  end,
   ["google.protobuf.Duration"] = function(_, field) return field.name == "time_to_live" and 3600 or 30 end,
 }
 
@@ -168,7 +179,7 @@ end
 function answers.make(method, request)
   local context = { random = random.of(method.name .. "\0" .. core.bytes(request)), echo = echo_of(method, request) }
   local reply = fill(method.output_type, context, 0)
-  answers.fit(reply, request)
+  agreement.make(method, reply, core.totable(request))
   return reply
 end
 
@@ -178,16 +189,6 @@ end
 -- @treturn table
 function answers.element(type_name, text)
   return fill(type_name, { random = random.of(text), echo = {} }, 0)
-end
-
---- Makes the parts of an answer fit that mean the same under other names: the number of the request is that of the
--- answer.
-function answers.fit(reply, request)
-  local ok, number = pcall(function() return request.phone_number.e164 end)
-  if not ok or number == "" then return end
-  if reply.subscription_id then reply.subscription_id.value = numbers.subscription_id(number) end
-  for _, info in ipairs(reply.network_infos or {}) do info.imsi = { value = numbers.imsi(number) } end
-  for _, attempt in ipairs(reply.attachment_attempts or {}) do attempt.imsi = { value = numbers.imsi(number) } end
 end
 
 --- Serves every unary method that nothing else serves.
