@@ -160,7 +160,8 @@ describe("sandbox", function()
     it("--help says how", function()
       local result = process.shell(interpreter() .. " " .. BY_HAND .. "--help")
       assert.equal(0, result.code)
-      for word in pairs{ ["--port"] = 1, ["--http-port"] = 1, ["--strict"] = 1, ["--state"] = 1, ["--scenario"] = 1 } do
+      for word in pairs{ ["--port"] = 1, ["--http-port"] = 1, ["--strict"] = 1, ["--state"] = 1, ["--scenario"] = 1,
+          ["0404"] = 1, ["0503"] = 1 } do
         assert.matches(word, result.output, 1, true)
       end
     end)

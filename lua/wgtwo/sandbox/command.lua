@@ -38,6 +38,9 @@ its forwarder), token_url, ca (PEM), pid. Then:
 
   export WGTWO_SANDBOX=URL     for scripts, which connect to it as the environment "local"
   curl URL/admin/journal       the calls that came; see wgtwo/sandbox/admin.lua for the rest
+
+SMS to a number that ends in 0404 are rejected (SEND_STATUS_REJECT), to one that ends in 0503 they fail for now
+(SEND_STATUS_ERROR). What is as the platform documents it, and what the sandbox chose: wgtwo/sandbox/FIDELITY.md.
 ]]
 
 local flags = { ["--strict"] = "strict", ["--wire"] = "wire" }
