@@ -72,6 +72,10 @@ static const struct Step {
               { 3, "e164" },   { 0, "owner" },     { 5, "phone_number" }, { 6, "e164" } };
 enum { STEPS = sizeof steps / sizeof steps[0] };
 
+static const MessageType *type_of(const MessageType *whole, const Field *const fields[STEPS], int step) {
+  return step < 0 ? whole : fields[step]->message;
+}
+
 /* How many of them are there. */
 static size_t read_fields(const MessageType *type, const Field *const fields[STEPS], const uint8_t *bytes,
                           size_t length) {
@@ -81,7 +85,7 @@ static size_t read_fields(const MessageType *type, const Field *const fields[STE
   for (int i = 0; i < STEPS; i++) {
     int from = steps[i].from;
     const WireField whole = { .data = bytes, .len = length }, *in = from < 0 ? &whole : &values[from];
-    found += read_field(from < 0 ? type : fields[from]->message, in->data, in->len, fields[i], &values[i], &count);
+    found += read_field(type_of(type, fields, from), in->data, in->len, fields[i], &values[i], &count);
   }
   return found;
 }
@@ -93,11 +97,9 @@ static double read_many(long n, size_t length, const uint8_t *bytes, const char 
   Schema *schema = schema_build(set, read_file(set_file, set, sizeof set), error);
   if (schema == NULL) die(error);
   const MessageType *type = schema_message(schema, type_name, sizeof type_name - 1);
-  const Field *fields[STEPS];
-  for (int i = 0; i < STEPS; i++) {
-    const MessageType *in = steps[i].from < 0 ? type : fields[steps[i].from]->message;
-    fields[i] = schema_field(in, steps[i].name, strlen(steps[i].name));
-  }
+  const Field *fields[STEPS] = { NULL };
+  for (int i = 0; i < STEPS; i++)
+    fields[i] = schema_field(type_of(type, fields, steps[i].from), steps[i].name, strlen(steps[i].name));
   size_t seen = 0;
   double begun = nanoseconds();
   for (long i = 0; i < n; i++) {

@@ -1,5 +1,5 @@
--- A message without a network: decode and read three fields, in C and from Lua, encode from a table; against protobuf-c's
--- unpack and pack.
+-- A message without a network: decode and read three fields, in C and from Lua, encode from a table; against
+-- protobuf-c's unpack and pack.
 
 local meter = require "spec.bench.meter"
 local programs = require "spec.bench.programs"
