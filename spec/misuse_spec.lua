@@ -45,7 +45,7 @@ describe("misuse", function()
   it("of a client's close leaves the client open", function()
     pcall(client.close, client, {})
     assert.is_false(client.closed)
-    assert.is_truthy(client:call("GetConsentsForSubscription", {}))
+    assert.is_truthy(client:call("GetConsentsForSubscription", { phone_number = { e164 = "+4799990001" } }))
   end)
 
   it("of a timeout that is over already is none: nothing is waited for", function()
