@@ -57,8 +57,8 @@ HTTPD_LIBS := -lmicrohttpd -lssl -lcrypto -ljansson
 
 # ---- sources --------------------------------------------------------------------------------------
 
-HTTPD_SOURCES := $(wildcard csrc/httpd.c csrc/httpd_*.c csrc/certificate.c)
-HTTP_SOURCES := csrc/http.c csrc/http_worker.c csrc/loop_lent.c
+HTTPD_SOURCES := $(wildcard csrc/httpd.c csrc/httpd_*.c csrc/certificate.c csrc/header_table.c)
+HTTP_SOURCES := csrc/http.c csrc/http_worker.c csrc/loop_lent.c csrc/header_table.c
 CORE_SOURCES := $(filter-out $(HTTPD_SOURCES) $(HTTP_SOURCES),$(wildcard csrc/*.c))
 C_FILES := $(wildcard csrc/*.c csrc/*.h spec/fuzz/*.c spec/fuzz/*.h spec/support/*.c spec/bench/*.c)
 LUA_FILES := $(shell find lua -name '*.lua' 2>/dev/null)

@@ -11,6 +11,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "header_table.h"
 #include "http_worker.h"
 #include "loop_lent.h"
 #include "option.h"
@@ -355,32 +356,14 @@ static void push_error(lua_State *L, const HttpRequest *request) {
   luaL_pushresult(&line);
 }
 
-/* Pushes the text from begin to end, lower-cased. */
-static void push_lower(lua_State *L, const char *begin, const char *end) {
-  luaL_Buffer buffer;
-  luaL_buffinit(L, &buffer);
-  for (; begin < end; begin++) luaL_addchar(&buffer, *begin >= 'A' && *begin <= 'Z' ? (char)(*begin + 32) : *begin);
-  luaL_pushresult(&buffer);
-}
-
-/* Adds one header line to the table on top; a name that came before gets both values, with ", " between. */
+/* Adds one header line to the table on top. */
 static void add_header(lua_State *L, const char *line, const char *end) {
   const char *colon = memchr(line, ':', (size_t)(end - line));
   if (colon == NULL) return;
   const char *value = colon + 1;
   while (value < end && (*value == ' ' || *value == '\t')) value++;
   while (end > value && (unsigned char)end[-1] <= ' ') end--;
-  push_lower(L, line, colon);
-  lua_pushvalue(L, -1);
-  bool before = lua_rawget(L, -3) == LUA_TSTRING;
-  if (before) {
-    lua_pushliteral(L, ", ");
-  } else {
-    lua_pop(L, 1);
-  }
-  lua_pushlstring(L, value, (size_t)(end - value));
-  if (before) lua_concat(L, 3);
-  lua_rawset(L, -3);
+  header_table_add(L, line, (size_t)(colon - line), value, (size_t)(end - value));
 }
 
 static void push_headers(lua_State *L, const HttpBuffer *headers) {

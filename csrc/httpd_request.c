@@ -4,12 +4,12 @@
  * Its connection owns it, and so does the queue or the userdata that shows it. What was received is copied, so that Lua
  * reads it without a lock; it does not change once the request is complete.
  */
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "header_table.h"
 #include "httpd.h"
 
 enum {
@@ -391,30 +391,14 @@ static int header(lua_State *L) {
   return 0;
 }
 
-static void push_lower(lua_State *L, const char *name) {
-  luaL_Buffer lower;
-  luaL_buffinit(L, &lower);
-  for (; *name != '\0'; name++) luaL_addchar(&lower, (char)tolower((unsigned char)*name));
-  luaL_pushresult(&lower);
-}
-
 /* request:headers() -> {lower-case name = value}; several of a name are joined with ", " */
 static int headers(lua_State *L) {
   const FieldList *list = &check_request(L)->headers;
   httpd_loop->op_hold(L);
   lua_createtable(L, 0, (int)list->count);
   for (size_t i = 0; i < list->count; i++) {
-    push_lower(L, list->fields[i].name);
-    lua_pushvalue(L, -1);
-    bool before = lua_rawget(L, -3) == LUA_TSTRING;
-    if (before) {
-      lua_pushliteral(L, ", ");
-    } else {
-      lua_pop(L, 1);
-    }
-    lua_pushlstring(L, list->fields[i].value, list->fields[i].length);
-    if (before) lua_concat(L, 3);
-    lua_rawset(L, -3);
+    const Field *field = &list->fields[i];
+    header_table_add(L, field->name, strlen(field->name), field->value, field->length);
   }
   httpd_loop->op_let_go(L);
   return 1;
