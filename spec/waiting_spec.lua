@@ -1,6 +1,7 @@
 -- Calls of the client where the script waits in its different ways: tasks, the main chunk, coroutines, other loops.
 local core = require "wgtwo.core"
 local loop = require "wgtwo.loop"
+local pair = require "spec.support.pair"
 local waiters = require "wgtwo.waiters"
 local wgtwo = require "wgtwo"
 
@@ -147,6 +148,31 @@ describe("waiting for calls", function()
     assert(cq:loop(10))
     assert.equal(20, answered)
     assert.is_true(ticks > 3)
+  end)
+
+  it("does not miss news that a finalizer has waited through, between the question and the wait", function()
+    local function wait_any(op, deadline) return loop.wait_any({ loop.signal(), op }, deadline) end
+    for _, run in ipairs{ function(f) f() end, wgtwo.run } do
+      for _, wait in ipairs{ loop.wait, wait_any } do
+        local server, target = pair.server()
+        local channel = pair.channel(target)
+        local call = pair.call(channel, "unary")
+        local accepted = pair.take(server)
+        run(function()
+          assert.is_false(call:take())
+          setmetatable({}, { __gc = function()
+            accepted:reply(pair.message("x"))
+            repeat loop.sleep(0.001) until call:status()
+          end })
+          collectgarbage() -- as any allocation may
+          assert.is_truthy(call:status())
+          assert.is_truthy(wait(call, core.now() + 5))
+          assert.is_false(wait(call, core.now() + 0.01)) -- it is told once
+          assert.equal("x", pair.text(call:take()))
+        end)
+        for _, op in ipairs{ call, accepted, channel, server } do op:close() end
+      end
+    end
   end)
 
   it("leaves nothing outstanding when a task that waits is cancelled", function()

@@ -133,7 +133,7 @@ local function wait(key, keys, deadline)
 end
 
 --- Waits until an operation of the core, a signal or a task has news. It may end early: ask the operation again.
--- Ask it before, too: news that came before the wait began do not end it.
+-- Ask it before, too: news that somebody else has waited for do not end it.
 -- @param op what to wait for
 -- @tparam ?number deadline on the clock of `now`
 -- @treturn boolean false when the deadline came first

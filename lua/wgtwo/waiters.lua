@@ -14,6 +14,9 @@ local waiters = {}
 
 local first = {}            -- key → its first entry; the first's `previous` is the last
 local deadlines = timers.new()
+-- operation → true where it had news while nobody waited for it. Somebody may have found nothing there just before, and
+-- be about to wait: a finalizer that waits itself, for something else, may run in between.
+local unheard = setmetatable({}, { __mode = "k" })
 
 --- See `wgtwo.loop.deadline`.
 function waiters.deadline(timeout, level)
@@ -51,28 +54,32 @@ local function unlink(entry)
   entry.key, entry.next, entry.previous = nil, nil, nil
 end
 
---- Registers a waiter.
+--- Registers a waiter. Its wait is over at once where the operation has had news that nobody waited for.
 -- @tparam table waiter `woken(waiter)` is called, if it has it, when the wait is over; it must not wait itself
 -- @param key what it waits for, nil for the deadline alone
 -- @tparam ?table keys several keys instead
 -- @tparam ?number deadline in `core.now()` seconds
 function waiters.add(waiter, key, keys, deadline)
+  local heard
   waiter.waiting = true
   if key ~= nil then
     waiter.waiter = waiter
     link(waiter, key)
+    heard = unheard[key] and key
   elseif keys then
     local entries = {}
     waiter.entries = entries
     for i = 1, #keys do
       entries[i] = { waiter = waiter }
       link(entries[i], keys[i])
+      heard = heard or unheard[keys[i]] and keys[i]
     end
   end
   if deadline then
     waiter.at = deadline
     timers.push(deadlines, waiter)
   end
+  if heard then waiters.wake(heard) end
 end
 
 --- Takes a waiter out of all lists, whether it waits or not.
@@ -99,6 +106,7 @@ end
 -- @param key
 function waiters.wake(key)
   local entry = first[key]
+  unheard[key] = nil
   while entry do
     finish(entry.waiter, key)
     entry = first[key]
@@ -135,7 +143,7 @@ function waiters.collect(timeout, list)
   for i = 1, count do
     local key = list[i]
     list[i] = nil
-    waiters.wake(key)
+    if first[key] then waiters.wake(key) else unheard[key] = true end
   end
   earliest = deadlines[1]
   if earliest then
