@@ -143,7 +143,8 @@ static void on_ending(Tag *tag, bool ok) {
   Call *call = call_of(tag);
   (void)ok; /* always true: a failure is a status */
   atomic_store(&call->ended, true);
-  finish_part(call);
+  op_ready(&call->op); /* not soon: whoever made the call waits for just this, and nothing more comes of it */
+  op_release(&call->op);
 }
 
 static void on_all(Tag *tag, bool ok) {
