@@ -250,6 +250,17 @@ describe("sandbox", function()
       assert.same({}, sandbox:streams())
     end)
 
+    it("a stream is listed once its request is here: what is published then reaches it", function()
+      local channel <close> = assert(core.channel{ target = sandbox.plaintext_target, plaintext = true })
+      local call <close> = core.call(channel, { path = "/" .. SUBSCRIBE, kind = "bidi",
+        reply = require("wgtwo.schema").type("wgtwo.events.v0.SubscribeEventsResponse") })
+      support.until_(function() return #sandbox:journal{ method = "Subscribe" } == 1 end, "the call")
+      assert.same({}, sandbox:streams())
+      assert(call:write(core.encode(require("wgtwo.schema").type("wgtwo.events.v0.SubscribeEventsRequest"),
+        { type = { "SMS_EVENT" } })))
+      support.until_(function() return #sandbox:streams() == 1 end, "the stream")
+    end)
+
     it("the journal has method, client, metadata, messages and outcome, and no secret", function()
       local mine <close> = support.connect(sandbox, { "subscription.id:read" })
       mine:call(METHOD, { subscription_id = { value = "s" } }, { metadata = { ["x-one"] = "1" } })

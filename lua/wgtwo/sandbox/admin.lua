@@ -128,7 +128,9 @@ end
 
 local function list_streams(sandbox, query)
   local list = {}
-  for i, exchange in ipairs(open_streams(sandbox, query)) do list[i] = describe_stream(exchange) end
+  for _, exchange in ipairs(open_streams(sandbox, query)) do
+    if exchange:is_handled() then list[#list + 1] = describe_stream(exchange) end
+  end
   return 200, { streams = core.json_array(list) }
 end
 

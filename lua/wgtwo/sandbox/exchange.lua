@@ -246,6 +246,12 @@ function exchange.new(calls, call, route, entry, principal, faulty)
     finished = false, released = false, request_taken = false }, Exchange)
 end
 
+--- Whether its handler has it: the request is here, where one is to come, and no fault holds it.
+-- @treturn boolean
+function Exchange:is_handled()
+  return self.started and (self.route.bidi ~= nil or self.request_taken)
+end
+
 --- Starts to handle it.
 function Exchange:start()
   start(self)
