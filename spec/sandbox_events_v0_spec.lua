@@ -446,6 +446,11 @@ describe("sandbox events v0:", function()
           support.until_(function() return #sandbox:streams() > 0 end, "the stream of " .. name)
         end
       end
+      local partly <close> = support.connect(sandbox, { "events.sms.subscribe" })
+      local refused <close> = assert(partly:stream(SUBSCRIBE, { type = { "SMS_EVENT", "VOICE_EVENT" } }))
+      local code, err = support.ending(refused)
+      assert.equal("PERMISSION_DENIED", code)
+      assert.matches("events.voice.subscribe", err.message, 1, true)
       local right <close> = support.connect(sandbox, { "events.sms.subscribe", "events.voice.subscribe" })
       local stream <close> = subscribe({ type = { "SMS_EVENT", "VOICE_EVENT" } }, right)
       publish("allowed")

@@ -129,6 +129,19 @@ describe("sandbox OAuth:", function()
       assert.equal("UNAUTHENTICATED", (call("Bearer " .. value)))
     end)
 
+    it("revoking what is not known is a success, what was revoked is gone: also a refresh token", function()
+      assert.equal(200, post(sandbox, "/oauth2/revoke", { token = "unknown" }, BASIC).status)
+      assert.equal(400, post(sandbox, "/oauth2/revoke", {}, BASIC).status)
+      local answer = http{ url = sandbox.url .. "/oauth2/auth?client_id=some&response_type=code&state=12345678&"
+        .. "scope=offline_access&redirect_uri=https%3A%2F%2Fshop.example%2Fback" }
+      local code = answer.headers.location:match("code=([^&]*)")
+      local body = token{ grant_type = "authorization_code", code = code, redirect_uri = REDIRECT }.json
+      local refresh = body.refresh_token
+      assert.is_string(refresh)
+      assert.equal(200, post(sandbox, "/oauth2/revoke", { token = refresh }, BASIC).status)
+      assert.equal("invalid_grant", token{ grant_type = "refresh_token", refresh_token = refresh }.json.error)
+    end)
+
     it("a client cannot revoke another's token", function()
       local value = token{ scope = SCOPE }.json.access_token
       assert.equal(200, post(sandbox, "/oauth2/revoke", { token = value }, { username = "all",
@@ -437,6 +450,18 @@ describe("sandbox OAuth:", function()
       .. "/oauth2/sessions/logout?post_logout_redirect_uri=https%3A%2F%2Fa.example%2F" }
     assert.equal("https://a.example/", response.headers.location)
     assert.equal(200, http{ url = sandbox.url .. "/oauth2/sessions/logout" }.status)
+  end)
+
+  it("what is no valid UTF-8 is 400; the request hung, and no journal could be read", function()
+    for _, form in ipairs{ { grant_type = "\xFF" }, { scope = "\xFF" }, { ["\xFF"] = "1" } } do
+      local response = token(form)
+      assert.same({ 400, "invalid_request" }, { response.status, response.json.error })
+    end
+    token({}, { username = "\xFF", password = "secret2" })
+    for _, path in ipairs{ "/%FF", "/admin/events?type=%FF", "/oauth2/auth?client_id=%FF" } do
+      assert.equal(400, http{ url = sandbox.url .. path }.status)
+    end
+    assert.is_table(sandbox:journal()[1])
   end)
 
   it("other paths and methods are told apart, and another Host is refused", function()

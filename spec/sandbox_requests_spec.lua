@@ -280,20 +280,47 @@ describe("sandbox requests:", function()
     end)
   end
 
-  it("timestamps are from the years 1 to 9999, durations at most 10,000 years", function()
+  --- The status of a call whose request is bytes.
+  local function status_of(method, request)
     local channel <close> = assert(core.channel{ target = sandbox.plaintext_target, plaintext = true })
+    local call <close> = core.call(channel, { path = "/" .. method, kind = "unary", request = request,
+      reply = schema.resolve(method).output, timeout = 5 })
+    support.until_(function() return call:take() == nil end, "the answer")
+    return call:status().code, call:status().message
+  end
+
+  it("timestamps are from the years 1 to 9999, durations at most 10,000 years", function()
     for _, case in ipairs(times) do
       local method, seconds, nanos, field = table.unpack(case)
       -- any two int64 of the numbers 1 and 2 are the same bytes
       local time = core.encode(schema.type("wgtwo.ir21.v1.GtRange"), { start = seconds, stop = nanos })
       local request = method:find("^" .. sms_v1) and framing.field(4, time)
         or framing.field(1, framing.field(1, record) .. framing.field(2, time))
-      local call <close> = core.call(channel, { path = "/" .. method, kind = "unary", request = request,
-        reply = schema.resolve(method).output, timeout = 5 })
-      support.until_(function() return call:take() == nil end, "the answer")
-      assert.equal(3, call:status().code)
-      assert.equal(field, call:status().message:match("^(.-): must be "))
+      local code, message = status_of(method, request)
+      assert.equal(3, code)
+      assert.equal(field, message:match("^(.-): must be "))
     end
+  end)
+
+  it("strings are valid UTF-8 without zero bytes; the call hung, and no journal could be read", function()
+    local metadata_entry <const> = framing.field(1, "key")
+    for _, value in ipairs{ "\xFF", "a\0b" } do
+      local inside = framing.field(1, value)
+      local texts = {
+        { subscription .. "GetSubscriptionId", framing.field(1, inside), "phone_number.e164" },
+        { subscription .. "GetMsisdn", framing.field(1, inside), "subscription_id.value" },
+        { ir21 .. "CreateDataset", framing.field(1, ("u"):rep(16)) .. framing.field(2, value), "comment" },
+        { sms_v1 .. "SendTextToSubscriber", inside, "content" },
+        { consents .. "CreateConsentForSubscription",
+          framing.field(2, "p") .. framing.field(3, metadata_entry .. framing.field(2, value)), "metadata" },
+      }
+      for _, case in ipairs(texts) do
+        local code, message = status_of(case[1], case[2])
+        assert.equal(3, code)
+        assert.matches(("^%s: must "):format(case[3]), message)
+      end
+    end
+    assert.is_table(sandbox:journal()[1])
   end)
 
   it("every rule has a case", function()

@@ -88,8 +88,8 @@ end
 
 --- POST of the page's button.
 function consent.decide(sandbox, request)
-  local form = http.form(request:body())
-  if not form then return wrong("a parameter is there twice") end
+  local form, problem = http.form(request:body())
+  if not form then return wrong(problem) end
   if form.nonce == "" then form.nonce = nil end
   local client, refusal, list = check(sandbox, form)
   if not client then return table.unpack(refusal, 1, 3) end

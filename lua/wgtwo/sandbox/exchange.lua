@@ -104,21 +104,6 @@ function Exchange:after(seconds, f)
   end)] = true
 end
 
-local function answer(self, reply, reason)
-  if reply == nil then return self:finish(reason or status.new("INTERNAL", "the handler gave no answer")) end
-  local fault = self.faulty
-  if fault then
-    if fault.applied then return self:finish(fault:status()) end
-  end
-  local bytes = type(reply) == "string" and reply or core.encode(self.method.output, reply)
-  if fault then bytes = fault:spoil(bytes) end
-  self.finished = true
-  self.entry:sent(bytes)
-  self.entry:ended(OK)
-  self.call:reply(bytes)
-  self:release()
-end
-
 local function failed(err)
   return { message = debug.traceback(tostring(err), 2) }
 end
@@ -130,6 +115,28 @@ local function guarded(self, f, ...)
   if reactor.is_interrupt(reply.message) then error(reply.message, 0) end
   io.stderr:write("wgtwo sandbox: ", self.method.name, ": ", reply.message, "\n")
   return nil, status.new("INTERNAL", "the sandbox has a defect: " .. (reply.message:match("^[^\n]*") or ""))
+end
+
+--- The bytes of a reply, as a handler: a table that is no reply of the method is a defect, too.
+local function encoded(_, self, reply)
+  return core.encode(self.method.output, reply)
+end
+
+local function answer(self, reply, reason)
+  if reply == nil then return self:finish(reason or status.new("INTERNAL", "the handler gave no answer")) end
+  local fault = self.faulty
+  if fault then
+    if fault.applied then return self:finish(fault:status()) end
+  end
+  local bytes, defect = reply, nil
+  if type(reply) ~= "string" then bytes, defect = guarded(self, encoded, reply) end
+  if not bytes then return self:finish(defect) end
+  if fault then bytes = fault:spoil(bytes) end
+  self.finished = true
+  self.entry:sent(bytes)
+  self.entry:ended(OK)
+  self.call:reply(bytes)
+  self:release()
 end
 
 --- The one request of a unary call or a server stream is here.

@@ -86,9 +86,21 @@ local function find(self, method, path)
   end
 end
 
+--- Whether what may come back in an answer is a text.
+local function is_text(request)
+  if not utf8.len(request:path()) then return false end
+  for name, value in pairs(request:query()) do
+    if not (utf8.len(name) and utf8.len(value)) then return false end
+  end
+  return true
+end
+
 local function handle(self, request)
   if not is_local(request:header("Host")) then
     return 403, { error = "forbidden", error_description = "this sandbox serves its own machine only" }
+  end
+  if not is_text(request) then
+    return 400, { error = "invalid_request", error_description = "path and query must be valid UTF-8" }
   end
   local f, rest = find(self, request:method(), request:path())
   if f then return f(request, rest) end
@@ -127,14 +139,15 @@ end
 --- The parameters of a form.
 -- @tparam string body application/x-www-form-urlencoded
 -- @treturn ?table name → value
--- @treturn ?string the name of one that is there twice
+-- @treturn ?string what is wrong with it
 function http.form(body)
   local parameters = {}
   for pair in body:gmatch("[^&]+") do
     local name, value = pair:match("^([^=]*)=?(.*)$")
-    name = decode(name)
-    if parameters[name] ~= nil then return nil, name end
-    parameters[name] = decode(value)
+    name, value = decode(name), decode(value)
+    if not (utf8.len(name) and utf8.len(value)) then return nil, "a parameter is no valid UTF-8" end
+    if parameters[name] ~= nil then return nil, name .. " is there twice" end
+    parameters[name] = value
   end
   return parameters
 end

@@ -85,6 +85,11 @@ function Entry:ended(status)
   self.status = self.status or status
 end
 
+--- A text as JSON takes it: a caller may have sent anything.
+local function shown_text(text)
+  return text and (utf8.len(text) and text or text:gsub("[\128-\255]", "?"))
+end
+
 local function shown_metadata(packed)
   local shown, at = {}, 1
   while at <= #packed do
@@ -92,7 +97,7 @@ local function shown_metadata(packed)
     name, value, at = ("s4s4"):unpack(packed, at)
     if errors.is_secret_name(name) then value = errors.redact(name .. ": " .. value):gsub("^.-: ", "") end
     if name:sub(-4) == "-bin" then value = ("%d bytes"):format(#value) end
-    shown[#shown + 1] = { name, value }
+    shown[#shown + 1] = { name, shown_text(value) }
   end
   return core.json_array(shown)
 end
@@ -114,19 +119,20 @@ end
 local function describe(entry)
   if entry.http then
     local fields = entry.http
-    return { id = entry.id, time = clock.format(entry.at), method = fields.method, client = fields.client,
+    return { id = entry.id, time = clock.format(entry.at), method = fields.method, client = shown_text(fields.client),
       code = fields.code, requests = core.json_array{ fields.request }, fault = fields.fault }
   end
   local method, reason = entry.method, entry.status
   local requests, replies = entry.requests or { entry.request }, entry.replies or { entry.reply }
   local secret = method and method.service == "wgtwo.sim.v0.SimAuthenticationService"
   return {
-    id = entry.id, time = clock.format(entry.at), method = method and method.name or entry.path:gsub("^/", ""),
+    id = entry.id, time = clock.format(entry.at),
+    method = method and method.name or shown_text(entry.path:gsub("^/", "")),
     client = entry.client, peer = entry.peer, metadata = shown_metadata(entry.metadata),
     requests = shown_messages(requests, method and method.input), received = entry.received_count,
     replies = secret and core.json_array{} or shown_messages(replies, method and method.output),
-    sent = entry.sent_count, code = reason and reason.name, message = reason and reason.message ~= "" and reason.message
-      or nil, fault = entry.fault,
+    sent = entry.sent_count, code = reason and reason.name,
+    message = reason and reason.message ~= "" and shown_text(reason.message) or nil, fault = entry.fault,
   }
 end
 

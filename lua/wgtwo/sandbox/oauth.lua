@@ -93,8 +93,8 @@ local function answer_token(sandbox, request)
   if not is_form(request) then
     return failed(400, "invalid_request", "the body must be application/x-www-form-urlencoded")
   end
-  local form, twice = http.form(request:body())
-  if not form then return failed(400, "invalid_request", twice .. " is there twice") end
+  local form, wrong = http.form(request:body())
+  if not form then return failed(400, "invalid_request", wrong) end
   local client, refusal, id = authenticate(sandbox, request, form)
   local fault, delay = sandbox.faults:strike_token(id)
   local status, body, headers
@@ -140,8 +140,8 @@ local function token(sandbox, request)
 end
 
 local function revoke(sandbox, request)
-  local form, twice = http.form(request:body())
-  if not form then return failed(400, "invalid_request", twice .. " is there twice") end
+  local form, wrong = http.form(request:body())
+  if not form then return failed(400, "invalid_request", wrong) end
   local client, refusal = authenticate(sandbox, request, form)
   if not client then return table.unpack(refusal, 1, 3) end
   if not form.token then return failed(400, "invalid_request", "token is missing") end

@@ -1,8 +1,9 @@
 --- Checks that every request passes: the rules of its fields, wherever they stand in it.
 --
 -- What is to be looked at of a message type follows from `wgtwo.sandbox.rules` and the descriptors, once for each type:
--- a plan, which is empty for most. Whatever the type, an enum must have one of its values. What depends on more than
--- the request (positions, pages, open questions) the services check themselves.
+-- a plan. Whatever the type, an enum must have one of its values, and a string must be a text: valid UTF-8, as protobuf
+-- has it, and without zero bytes, which this rock does not send (undocumented). What depends on more than the request
+-- (positions, pages, open questions) the services check themselves.
 --
 -- @module wgtwo.sandbox.requests
 
@@ -34,7 +35,12 @@ local function wrong_number(rule, value, unit)
   if is_outside(value, rule) then return ("must be %s%s"):format(bounds_of(rule.min, rule.max), unit) end
 end
 
-local function wrong_text(rule, value)
+local function no_text(value)
+  if not utf8.len(value) then return "must be valid UTF-8" end
+  if value:find("\0", 1, true) then return "must not have a zero byte" end
+end
+
+local function wrong_bytes(rule, value)
   if rule.check then return rule.check(value) end
   if rule.size and #value ~= rule.size then return ("must have %d bytes, not %d"):format(rule.size, #value) end
   local length = rule.length
@@ -52,7 +58,8 @@ end
 --- What is wrong with a value, and the path of the field inside of it where it is a message.
 local function problem_of(step, value)
   local kind, rule = step.kind, step.rule
-  if kind == "string" or kind == "bytes" then return wrong_text(rule, value) end
+  if kind == "string" then return no_text(value) or wrong_bytes(rule, value) end
+  if kind == "bytes" then return wrong_bytes(rule, value) end
   if kind == "enum" then return wrong_enum(step, value) end
   if kind == "number" then return wrong_number(rule, value, "") end
   local path, problem = requests.problem(step.plan, value)
@@ -70,8 +77,16 @@ local function list_problem(step, list)
   end
 end
 
+local function map_problem(map)
+  for key, value in pairs(map) do
+    local problem = type(key) == "string" and no_text(key) or type(value) == "string" and no_text(value)
+    if problem then return problem end
+  end
+end
+
 local function field_problem(step, message)
   local value = message[step.name]
+  if step.is_map then return map_problem(value) end
   if step.is_list then return list_problem(step, value) end
   if value == nil or value == "" then return step.rule.needed and "is needed" or nil end
   return problem_of(step, value)
@@ -123,8 +138,10 @@ local numeric = { int32 = true, int64 = true, uint32 = true, uint64 = true }
 --- How a field is to be looked at; nil where nothing can be wrong with it.
 local function step_of(field, rule)
   local step = { name = field.name, type_name = field.type_name, is_list = field.label == "repeated",
-    rule = rule or NO_RULE, kind = numeric[field.type] and "number" or field.type }
-  if field.type == "message" then
+    is_map = field.map, rule = rule or NO_RULE, kind = numeric[field.type] and "number" or field.type }
+  if field.map or field.type == "string" then
+    return step
+  elseif field.type == "message" then
     step.plan = requests.plan(field.type_name)
     return (rule or #step.plan > 0 or #step.plan.rule > 0) and step or nil
   elseif field.type == "enum" then
@@ -144,8 +161,7 @@ function requests.plan(type_name)
   plan = { rule = of_type }
   plans[type_name] = plan -- before its fields: a type may hold itself
   for _, field in ipairs(description and description.fields or {}) do
-    local step = not field.map and step_of(field, of_type[field.name])
-    if step then plan[#plan + 1] = step end
+    plan[#plan + 1] = step_of(field, of_type[field.name]) -- or nothing
   end
   return plan
 end
