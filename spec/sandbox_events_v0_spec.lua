@@ -258,6 +258,25 @@ describe("sandbox events v0:", function()
       stream:close()
     end)
 
+    it("durable queue: what its members left unacknowledged comes again to whoever comes within the hour", function()
+      local request = { durable_name = "d", queue_name = "q", manual_ack = MANUAL }
+      local a, b = subscribe(request), subscribe(request)
+      local ids = { publish("e1"), publish("e2") }
+      read(a)
+      read(b)
+      leave(a)
+      read(b) -- what the first had
+      leave(b)
+      sandbox:advance(3599)
+      local c <close> = subscribe(request)
+      for _, id in ipairs(ids) do
+        local message = read(c)
+        assert.same({ id, true }, { message.event.metadata.sequence, message.event.metadata.is_redelivered })
+        assert(ack(message))
+      end
+      quiet(sandbox, c)
+    end)
+
     it("a queue and a durable subscription need a client_id", function()
       for _, request in ipairs{ { queue_name = "q" }, { durable_name = "d" } } do
         request.type = { "SMS_EVENT" }

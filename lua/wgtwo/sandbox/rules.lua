@@ -41,16 +41,16 @@ local ack_timeout, in_flight = limits.events_v1.ack_timeout, limits.events_v1.ma
 
 local rules = {}
 
-local function package(name, types)
+local function define(name, types)
   for type_name, fields in pairs(types) do rules[name .. "." .. type_name] = fields end
 end
 
-package("google.protobuf", { -- their documented ranges: the years 1 to 9999, and 10,000 years either way
+define("google.protobuf", { -- their documented ranges: the years 1 to 9999, and 10,000 years either way
   Timestamp = { seconds = { min = -62135596800, max = 253402300799 }, nanos = { min = 0, max = 999999999 } },
   Duration = { seconds = { min = -315576000000, max = 315576000000 }, nanos = SIGNED_NANOS },
 })
 
-package("wgtwo.common.v0", {
+define("wgtwo.common.v0", {
   PhoneNumber = { e164 = E164 },
   TextAddress = { text_address = { needed = true, check = checks.text_address } },
   NationalPhoneNumber = { national_phone_number = { needed = true, check = checks.short_number } },
@@ -58,7 +58,7 @@ package("wgtwo.common.v0", {
   SubscriptionIdentifier = { value = NEEDED },
 })
 
-package("wgtwo.common.v1", {
+define("wgtwo.common.v1", {
   E164 = { e164 = E164 },
   Imsi = { value = text("^%d+$", "an IMSI: 6 to 15 digits", { needed = true, length = { 6, 15 } }) },
   NetworkIdentity = {
@@ -69,7 +69,7 @@ package("wgtwo.common.v1", {
 
 local SUBSCRIBER <const> = { subscriber = NEEDED }
 
-package("wgtwo.callforward.v0", {
+define("wgtwo.callforward.v0", {
   DisableCallForwardingRequest = SUBSCRIBER,
   NumberCallForwardingRequest = { one_of("unconditional", "conditional"), subscriber = NEEDED },
   TrunkCallForwardingRequest = { one_of("unconditional_trunk_forwarding", "conditional_trunk_forwarding"),
@@ -82,26 +82,26 @@ package("wgtwo.callforward.v0", {
 
 local SUBSCRIPTION <const> = one_of("id", "phone_number")
 
-package("wgtwo.consents.v0", {
+define("wgtwo.consents.v0", {
   GetConsentsForSubscriptionRequest = { SUBSCRIPTION },
   CreateConsentForSubscriptionRequest = { SUBSCRIPTION, product_id = NEEDED },
   RevokeConsentForSubscriptionRequest = { SUBSCRIPTION, product_id = NEEDED },
 })
 
-package("wgtwo.events.v0", {
+define("wgtwo.events.v0", {
   SubscribeEventsRequest = { type = NEEDED, start_at_time_delta = { min = 0 } },
   ManualAckConfig = { timeout = { above = 0 } },
   AckRequest = { inbox = NEEDED },
 })
 
-package("wgtwo.events.v1", {
+define("wgtwo.events.v1", {
   StreamConfiguration = {
     custom_ack_timeout = { min = ack_timeout.min, max = ack_timeout.max },
     max_in_flight = { min = 0, max = in_flight.max }, -- 0 stands for the default
   },
 })
 
-package("wgtwo.ir21.v1", {
+define("wgtwo.ir21.v1", {
   CreateOrUpdateOrganisationRequest = { dataset_uuid = UUID_BYTES, organisation = NEEDED },
   CreateOrUpdateOrganisationFromXmlRequest = { dataset_uuid = UUID_BYTES, xml_file = NEEDED },
   DeleteOrganisationRequest = { dataset_uuid = UUID_BYTES, organisation_uuid = UUID_BYTES },
@@ -120,13 +120,13 @@ package("wgtwo.ir21.v1", {
   GtRange = { { in_order = { "start", "stop" } }, start = { min = 0 }, stop = { min = 0 } },
 })
 
-package("wgtwo.lookup.v0", {
+define("wgtwo.lookup.v0", {
   NumberLookupResponse = { one_of("result", "error"), number_lookup_request = NEEDED },
   Result = { name = { length = { 0, limits.lookup.name_max } } },
   CacheControl = { max_age = { min = limits.lookup.max_age.min } },
 })
 
-package("wgtwo.mms.v0", {
+define("wgtwo.mms.v0", {
   SendMessageToSubscriberRequest = { one_of("from_e164", "from_text_address"), message_content = NEEDED,
     to_subscriber = NEEDED },
   SendMessageFromSubscriberRequest = { message_content = NEEDED, from_subscriber = NEEDED, to_e164 = NEEDED },
@@ -135,12 +135,12 @@ package("wgtwo.mms.v0", {
   ImageContent = { one_of("png", "jpg") },
 })
 
-package("wgtwo.number_portability.v0", {
+define("wgtwo.number_portability.v0", {
   CreatePortingRecordsRequest = { records = NEEDED },
   PortingRecord = { subscriber_number = NEEDED },
 })
 
-package("wgtwo.number_portability.v1", {
+define("wgtwo.number_portability.v1", {
   CreatePortingRecordsRequest = { records = NEEDED },
   PortingRecord = { subscriber_number = NEEDED },
   CreateOrUpdateDestinationRequest = { destination = NEEDED },
@@ -151,30 +151,30 @@ package("wgtwo.number_portability.v1", {
   ListNumberBlocksRequest = { prefix = DIGITS },
 })
 
-package("wgtwo.products.v0", {
+define("wgtwo.products.v0", {
   ListProductsForTenantRequest = { tenant = NEEDED },
 })
 
-package("wgtwo.sim.v0", {
+define("wgtwo.sim.v0", {
   GenerateEapAkaAuthenticationVectorRequest = { imsi = NEEDED },
 })
 
-package("wgtwo.sipbreakout.v1", {
+define("wgtwo.sipbreakout.v1", {
   UpsertRegistrationRequest = { registration = NEEDED },
   DeleteRegistrationRequest = { registration = NEEDED },
   Registration = { sip_uri = text("^[Ss][Ii][Pp][Ss]?:%S+$", "a SIP URI such as sip:pbx.example.com") },
 })
 
-package("wgtwo.sms.v0", { -- the rest of what SMS have to be is in wgtwo.sms.methods, shared with the client
+define("wgtwo.sms.v0", { -- the rest of what SMS have to be is in wgtwo.sms.methods, shared with the client
   ["SendBinaryToSubscriberRequest.ApplicationPort"] = { originatorPort = PORT, destinationPort = PORT },
 })
 
-package("wgtwo.sms.v1", {
+define("wgtwo.sms.v1", {
   SendDataToSubscriberRequest = { protocol_identifier = { min = 0, max = 255 } },
   ApplicationPort = { originator_port = PORT, destination_port = PORT },
 })
 
-package("wgtwo.subscription.v0", {
+define("wgtwo.subscription.v0", {
   GetSubscriptionIdRequest = { phone_number = NEEDED },
   GetMsisdnRequest = { subscription_id = NEEDED },
   GetNetworkInfoForSubscriberRequest = { phone_number = NEEDED },
@@ -182,7 +182,7 @@ package("wgtwo.subscription.v0", {
   Interval = { { in_order = { "after", "before" } } },
 })
 
-package("wgtwo.voicemail.v0", {
+define("wgtwo.voicemail.v0", {
   GetAllVoicemailMetadataRequest = { to = NEEDED },
   GetVoicemailRequest = { voicemail_id = NEEDED },
   MarkVoicemailAsReadRequest = { voicemail_id = NEEDED },
