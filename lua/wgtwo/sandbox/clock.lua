@@ -105,10 +105,13 @@ end
 
 --- A time as protobuf's Timestamp, in whole microseconds.
 -- @tparam number time
+-- @tparam ?table into to be filled; nil: a new one
 -- @treturn table
-function clock.timestamp(time)
+function clock.timestamp(time, into)
   local micros = math.floor(time * 1e6 + 0.5)
-  return { seconds = micros // 1000000, nanos = micros % 1000000 * 1000 }
+  into = into or {}
+  into.seconds, into.nanos = micros // 1000000, micros % 1000000 * 1000
+  return into
 end
 
 --- The seconds of a Timestamp or Duration message.

@@ -156,9 +156,7 @@ local function handle(self, request)
 end
 
 --- What a fault does before the handler is asked. True: go on.
-local function pass_fault(self, go_on)
-  local fault = self.faulty
-  if not fault then return true end
+local function pass_fault(self, fault, go_on)
   if fault.hang then return false end
   local delay = fault:take_delay()
   if delay then
@@ -216,7 +214,8 @@ end
 
 local function start(self)
   if self.finished then return end
-  if not pass_fault(self, function() start(self) end) then return end
+  local fault = self.faulty
+  if fault and not pass_fault(self, fault, function() start(self) end) then return end
   self.started = true
   if self.method.kind ~= "unary" then age.opened(self.calls.sandbox, self) end
   if self.route.bidi then

@@ -2,8 +2,7 @@
 --
 -- An event has `id` (1, 2, 3 … over all kinds), `kind`, `at` (seconds since 1970), `number` (its subscriber),
 -- `client` (the OAuth client that may see it; nil: every one), `body` (its payload and what else is the same in every
--- delivery, as bytes), `owner` and `owner_for` (what `Log:owner` made last, for whom), `records` (one for each
--- subscription that got it; false: none has).
+-- delivery, as bytes), `records` (one for each subscription that got it; false: none has).
 --
 -- @module wgtwo.sandbox.log
 
@@ -11,6 +10,7 @@ local core = require "wgtwo.core"
 local clock = require "wgtwo.sandbox.clock"
 local framing = require "wgtwo.sandbox.framing"
 local identity = require "wgtwo.sandbox.identity"
+local random = require "wgtwo.sandbox.random"
 local schema = require "wgtwo.schema"
 
 local Log = {}
@@ -26,7 +26,7 @@ local OWNER <const> = 12 -- the field of wgtwo.events.v0.Event
 -- @tparam table limits `history` (seconds), `history_events` (count), `numbers_without_plus`
 -- @treturn table
 function log.new(time, limits)
-  return setmetatable({ clock = time, limits = limits, first = 1, last = 0, events = {} }, Log)
+  return setmetatable({ clock = time, limits = limits, first = 1, last = 0, events = {}, owners = {} }, Log)
 end
 
 --- Takes the leading plus from every number, as some deliveries of the platform do.
@@ -40,15 +40,27 @@ local function strip_plus(fields)
   end
 end
 
+local carried = {} -- what is being encoded
+
 --- What is the same in every delivery of an event, as bytes of the message that carries it.
 local function encode_body(event, without_plus)
   local kind = event.kind
-  local carried = { [kind.field] = event.payload }
-  if kind.api == "v0" then
-    carried.timestamp = clock.timestamp(event.at)
-    if without_plus then strip_plus(carried) end
-  end
-  return core.encode(kind.carrier, carried)
+  carried.timestamp = kind.api == "v0" and clock.timestamp(event.at, carried.timestamp) or nil
+  if kind.api == "v0" and without_plus then strip_plus(event.payload) end
+  carried[kind.field] = event.payload
+  local ok, bytes = pcall(core.encode, kind.carrier, carried)
+  carried[kind.field] = nil
+  if not ok then error(bytes, 0) end
+  return bytes
+end
+
+--- A function that gives the owner of a number's v0 events as a client sees it, as bytes of the event.
+local function owner_for(client, without_plus)
+  return random.remembered(function(number)
+    local fields = { phone_number = { e164 = number }, sub = identity.subject(client, { number = number }) }
+    if without_plus then strip_plus(fields) end
+    return framing.field(OWNER, core.encode(owner_type, fields))
+  end)
 end
 
 --- The owner of a v0 event as a client sees it, as bytes of the event: `sub` is another for each.
@@ -56,16 +68,14 @@ end
 -- @tparam ?string client
 -- @treturn string
 function Log:owner(event, client)
+  if not event.number then return "" end
   client = client or ""
-  if event.owner_for == client then return event.owner end
-  local number, bytes = event.number, ""
-  if number then
-    local fields = { phone_number = { e164 = number }, sub = identity.subject(client, { number = number }) }
-    if self.limits.numbers_without_plus then strip_plus(fields) end
-    bytes = framing.field(OWNER, core.encode(owner_type, fields))
+  local owner = self.owners[client]
+  if not owner then
+    owner = owner_for(client, self.limits.numbers_without_plus)
+    self.owners[client] = owner
   end
-  event.owner, event.owner_for = bytes, client
-  return bytes
+  return owner(event.number)
 end
 
 --- The payload of an event.

@@ -121,7 +121,7 @@ local function restore_event(sandbox, given)
   local kind = assert(kinds.get(given.type))
   local message = assert(core.fromjson(kind.payload, core.json_encode(given.payload)))
   sandbox.log:restore{ id = math.tointeger(given.id), kind = kind, at = given.at, number = given.number,
-    client = given.client, payload = core.totable(message), owner = false, owner_for = false }
+    client = given.client, payload = core.totable(message) }
 end
 
 local function restore_subscription(sandbox, given)
