@@ -144,4 +144,51 @@ describe("sandbox admin API:", function()
     local events = ask("GET", "/admin/events").events
     assert.same({ 3, "kept", "VOICE_EVENT" }, { #events, events[1].payload.text, events[3].type })
   end)
+
+  describe("what is not known is refused, and named:", function()
+    local function refusal(method, path, body)
+      local response = http{ method = method, url = sandbox.url .. path, body = body,
+        headers = { "Content-Type: application/json" } }
+      assert.equal(400, response.status, path .. " " .. tostring(body))
+      return response.json.error_description
+    end
+
+    it("a field that was written wrongly published an event without it", function()
+      assert.matches('unknown option "numbr"; did you mean "number"?',
+        refusal("POST", "/admin/events", '{"type":"SMS_EVENT","numbr":"+4799990001"}'), 1, true)
+      assert.matches("type is required", refusal("POST", "/admin/events", "{}"), 1, true)
+      assert.matches("named options only", refusal("POST", "/admin/events", "[1]"), 1, true)
+      assert.same({}, ask("GET", "/admin/events").events)
+    end)
+
+    it("a body without plans took all fake events away", function()
+      sandbox:generate{ { types = { "SMS_EVENT" }, rate = 1 } }
+      assert.matches('unknown option "plan"; did you mean "plans"?',
+        refusal("POST", "/admin/generate", '{"plan":[]}'), 1, true)
+      assert.matches("plans is required", refusal("POST", "/admin/generate", "{}"), 1, true)
+      sandbox:advance(1.5)
+      assert.equal(1, #ask("GET", "/admin/events").events)
+    end)
+
+    it("a filter that was written wrongly let everything through", function()
+      assert.matches('unknown option "methd"; did you mean "method"?', refusal("GET", "/admin/journal?methd=x"), 1, true)
+      assert.matches('unknown option "methd"', refusal("DELETE", "/admin/streams?methd=Subscribe"), 1, true)
+      assert.matches("limit: an integer is needed", refusal("GET", "/admin/events?limit=x"), 1, true)
+      assert.matches('no event type "SMS_EVNT"; did you mean', refusal("GET", "/admin/events?type=SMS_EVNT"), 1, true)
+      assert.error_matches(function() sandbox:events{ typ = "SMS_EVENT" } end, 'unknown option "typ"', 1, true)
+    end)
+
+    it("of the others too", function()
+      assert.matches('did you mean "advance"', refusal("POST", "/admin/clock", '{"advanc":1}'), 1, true)
+      assert.matches("numbers is required", refusal("POST", "/admin/numbers", "{}"), 1, true)
+      assert.matches('unknown option "nummer"', refusal("POST", "/admin/lookups", '{"nummer":"+4799990001"}'), 1, true)
+      assert.matches('unknown option "all"', refusal("POST", "/admin/reset", '{"all":true}'), 1, true)
+    end)
+  end)
+
+  it("a plan without types ended the sandbox at its first event", function()
+    assert.has_error(function() sandbox:generate{ { types = {}, rate = 1 } } end)
+    sandbox:advance(1.5)
+    assert.same({}, sandbox:events())
+  end)
 end)

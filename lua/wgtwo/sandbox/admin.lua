@@ -19,7 +19,8 @@
 -- | POST /admin/reset | back to the beginning |
 --
 -- What changes something takes `Content-Type: application/json`, so that no page in a browser can send it from
--- elsewhere. A failure is `{error, error_description}` with status 400, 404, 409 or 415.
+-- elsewhere. A failure is `{error, error_description}` with status 400, 404, 409 or 415; a name that is not known, in the
+-- body or in the query, is one.
 --
 -- @module wgtwo.sandbox.admin
 
@@ -31,11 +32,40 @@ local identity = require "wgtwo.sandbox.identity"
 local kinds = require "wgtwo.sandbox.kinds"
 local lookup = require "wgtwo.sandbox.lookup"
 local numbers = require "wgtwo.sandbox.numbers"
+local options = require "wgtwo.options"
 local snapshot = require "wgtwo.sandbox.snapshot"
 local status = require "wgtwo.sandbox.status"
 local wire = require "wgtwo.sandbox.wire"
 
 local admin = {}
+
+local text = { type = "string" }
+local integer = { type = "string", check = function(value)
+  return math.tointeger(tonumber(value)) ~= nil, "an integer is needed"
+end }
+local event_type = { type = "string", check = function(name)
+  local kind, wrong = kinds.get(name)
+  return kind ~= nil, wrong
+end }
+
+-- What the requests take: queries (words), and bodies. The others take nothing, or are checked where they are used.
+local queries = {
+  ["GET /admin/events"] = { type = event_type, after = integer, limit = integer },
+  ["GET /admin/streams"] = { method = text, client = text },
+  ["DELETE /admin/streams"] = { method = text, client = text, code = text },
+  ["GET /admin/journal"] = { method = text, client = text, after = integer, limit = integer },
+}
+local bodies = {
+  ["POST /admin/events"] = {
+    type = { type = "string", required = true }, number = text, client = text, payload = { type = "table" },
+  },
+  ["POST /admin/clock"] = { advance = { type = "number", required = true, min = 0, unit = "seconds" } },
+  ["POST /admin/numbers"] = { client = text, numbers = { type = "list", required = true } },
+  ["POST /admin/generate"] = { plans = { type = "table", required = true } },
+  ["POST /admin/keys"] = {},
+  ["POST /admin/lookups"] = { number = text, recipient = text },
+  ["POST /admin/reset"] = {},
+}
 
 local function failed(code, description)
   return code, { error = "invalid_request", error_description = description }
@@ -149,16 +179,14 @@ local function set_fault(sandbox, given)
 end
 
 local function advance(sandbox, given)
-  local seconds = given.advance
-  if type(seconds) ~= "number" or seconds < 0 then return failed(400, "advance: 0 or more seconds are needed") end
-  local time, problem = sandbox.clock:advance(seconds)
+  local time, problem = sandbox.clock:advance(given.advance)
   if not time then return failed(409, problem) end
   return 200, { time = time }
 end
 
 local function set_numbers(sandbox, given)
   local list, client = given.numbers, given.client or ""
-  if type(list) ~= "table" or #list == 0 then return failed(400, "numbers: a list with at least one is needed") end
+  if #list == 0 then return failed(400, "numbers: a list with at least one is needed") end
   for _, number in ipairs(list) do
     if type(number) ~= "string" or not numbers.is_e164(number) then
       return failed(400, "numbers: not in E.164 form, such as +4799990001: " .. tostring(number))
@@ -173,7 +201,7 @@ end
 
 local function generate(sandbox, given)
   local settings = require "wgtwo.sandbox.settings"
-  local ok, checked = pcall(settings.check, "generate", { generate = given.plans or {} })
+  local ok, checked = pcall(settings.check, "generate", { generate = given.plans })
   if not ok then return failed(400, (checked:gsub("^.-: generate: ", ""))) end
   sandbox:generate(checked.generate)
   return 200, { plans = #checked.generate }
@@ -204,14 +232,26 @@ local function read_body(request)
   return given
 end
 
+--- The function of a route that is called with checked words only.
+local function checked(route, spec, f)
+  if not spec then return f end
+  return function(sandbox, given, rest)
+    local ok, result = pcall(options.check, route, given, spec, -1)
+    if not ok then return failed(400, result) end
+    return f(sandbox, result, rest)
+  end
+end
+
 --- Adds the API.
 -- @tparam table sandbox the server
 function admin.register(sandbox)
   local http = sandbox.http
   local function get(path, f)
+    f = checked("GET " .. path, queries["GET " .. path] or {}, f)
     http:on("GET", path, function(request) return f(sandbox, request:query()) end)
   end
   local function post(path, f)
+    f = checked("POST " .. path, bodies["POST " .. path], f)
     http:on("POST", path, function(request)
       local given, refusal = read_body(request)
       if not given then return table.unpack(refusal) end
@@ -219,6 +259,7 @@ function admin.register(sandbox)
     end)
   end
   local function delete(path, f)
+    f = checked("DELETE " .. path, queries["DELETE " .. path] or {}, f)
     http:on("DELETE", path, function(request, rest) return f(sandbox, request:query(), rest) end)
   end
 

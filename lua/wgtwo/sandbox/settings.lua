@@ -35,9 +35,9 @@ local client = { type = "table", fields = {
 } }
 
 local plan = { type = "table", fields = {
-  types = names, rate = { type = "number", above = 0, max = 1e5, unit = "events a second", default = 1 },
-    numbers = pool,
-  client = text,
+  types = { type = "list", nonempty = true, of = text }, -- nil: all there are
+  rate = { type = "number", above = 0, max = 1e5, unit = "events a second", default = 1 },
+  numbers = pool, client = text,
 } }
 
 --- Rules as `wgtwo.options` takes them.
