@@ -186,6 +186,21 @@ describe("sandbox", function()
       assert.equal(2, process.shell(interpreter() .. " " .. BY_HAND .. "--port none").code)
     end)
 
+    it("a wrong value is shown, with what is wrong with it", function()
+      local config = os.tmpname()
+      local file <close> = assert(io.open(config, "w"))
+      file:write("[1]"):flush()
+      for words, message in pairs{
+        ["--seed 1.5"] = "--seed: not an integer: 1.5", ["--generate SMS_EVENT --rate x"] = "--rate: not a number: x",
+        ["--generate ''"] = "generate[1].types must not be empty",
+        ["--config " .. config] = "--config: " .. config .. " is no JSON object: not in braces",
+      } do
+        local result = process.shell(interpreter() .. " " .. BY_HAND .. words)
+        assert.same({ 2, "wgtwo sandbox: " .. message .. "\n" }, { result.code, result.errors })
+      end
+      os.remove(config)
+    end)
+
     it("is the environment \"local\" of scripts that WGTWO_SANDBOX is set for", function()
       local sandbox <close> = support.start()
       local result = process.lua([[

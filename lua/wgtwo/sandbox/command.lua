@@ -17,7 +17,7 @@ A sandbox of the Working Group Two APIs: gRPC with TLS and in plaintext, OAuth 2
 
   lua5.4 -e 'require("wgtwo.sandbox").main()' -- [options]
 
-  --port N             gRPC with TLS (0, the default: chosen by the kernel)
+  --port N             gRPC with TLS (of every port: 0, the default, is chosen by the kernel)
   --plaintext-port N   gRPC in plaintext
   --http-port N        OAuth and the admin API
   --strict             refuse calls without a token
@@ -30,14 +30,18 @@ A sandbox of the Working Group Two APIs: gRPC with TLS and in plaintext, OAuth 2
   --wire               forwarders in front of gRPC and of OAuth, for faults of the wire
   --consent auto|page  the user consents by itself, or on a page
   --config FILE        more settings, as JSON: see wgtwo/sandbox/settings.lua
-  --scenario FILE      run this Lua script against the sandbox, and end with its exit code
-  --help
+  --scenario FILE      run this Lua script against the sandbox, and end with its exit code: see
+                       wgtwo/sandbox/scenario.lua
+  -h, --help
+
+Without --client and --config there is one client, "id", with the secret "secret" and every scope. Ctrl-C ends it.
 
 When it is ready it writes one line of JSON: target (TLS), plaintext_target, url (HTTP), oauth_url (the same, or
 its forwarder), token_url, ca (PEM), pid. Then:
 
   export WGTWO_SANDBOX=URL     for scripts, which connect to it as the environment "local"
   curl URL/admin/journal       the calls that came; see wgtwo/sandbox/admin.lua for the rest
+  curl URL | jq -r .ca >ca.pem the authority, for others: grpcurl -cacert ca.pem TARGET list
 
 SMS to a number that ends in 0404 are rejected (SEND_STATUS_REJECT), to one that ends in 0503 they fail for now
 (SEND_STATUS_ERROR). What is as the platform documents it, and what the sandbox chose: wgtwo/sandbox/FIDELITY.md.
@@ -71,7 +75,7 @@ local function parse(words)
     local word, value = words[index], nil
     local name = word:match("^(%-%-[^=]+)=")
     if name then word, value = name, words[index]:sub(#name + 2) end
-    if word == "--help" then
+    if word == "--help" or word == "-h" then
       io.stdout:write(HELP)
       os.exit(0, true)
     elseif flags[word] and not value then
@@ -84,7 +88,7 @@ local function parse(words)
         value = words[index] or fail("%s needs a value", word)
       end
       local key = values[word]
-      parsed[key] = integers[key] and (math.tointeger(tonumber(value)) or fail("%s: not a number: %s", word, value))
+      parsed[key] = integers[key] and (math.tointeger(tonumber(value)) or fail("%s: not an integer: %s", word, value))
         or value
     else
       fail("unknown option %s%s", word, options.suggestion(word, known_words()))
@@ -100,7 +104,9 @@ local function read_config(path)
   local given
   given, problem = core.json_decode(file:read("a"))
   file:close()
-  if type(given) ~= "table" then fail("--config: %s is no JSON object: %s", path, tostring(problem)) end
+  if type(given) ~= "table" or given[1] ~= nil then
+    fail("--config: %s is no JSON object: %s", path, problem or "not in braces")
+  end
   return given
 end
 
@@ -115,7 +121,8 @@ local function from_command_line(words)
   if parsed.generate then
     local types = {}
     for name in parsed.generate:gmatch("[^,%s]+") do types[#types + 1] = name end
-    given.generate = { { types = types, rate = tonumber(parsed.rate or 1) or fail("--rate: not a number") } }
+    local rate = tonumber(parsed.rate or 1) or fail("--rate: not a number: %s", parsed.rate)
+    given.generate = { { types = types, rate = rate } }
   elseif parsed.rate then
     fail("--rate needs --generate")
   end
