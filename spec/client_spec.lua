@@ -3,6 +3,7 @@ local core = require("wgtwo.core")
 local wgtwo = require("wgtwo")
 
 local SEND = "wgtwo.sms.v1.SmsService/SendTextToSubscriber"
+local SUBSCRIBE = "wgtwo.events.v0.EventsService/Subscribe"
 local CONSENTS = "wgtwo.consents.v0.ConsentService/GetConsentsForSubscription"
 
 -- A token source that counts: token-1, token-2, …
@@ -188,6 +189,17 @@ describe("client", function()
       assert(client:call(CONSENTS))
       assert.same({ "subscription.consent:read", "my.scope", "none" }, source.asked)
       assert.equal("Bearer token-1", api:seen(CONSENTS)[1].metadata.authorization)
+    end)
+
+    it("v0 events by the name of their method got a token without a scope, and PERMISSION_DENIED", function()
+      api:on(SUBSCRIBE, function(call) call:reply{} end)
+      local source = counting_source()
+      connect{ auth = source }
+      for _, types in ipairs{ { "SMS_EVENT", "VOICE_EVENT", "SMS_EVENT" }, { "CONSENT_REVOKE_EVENT" } } do
+        local stream <close> = assert(client:stream(SUBSCRIBE, { type = types }))
+        stream:read(10)
+      end
+      assert.same({ "events.sms.subscribe events.voice.subscribe", "" }, source.asked)
     end)
 
     it("tries once more with a new token after UNAUTHENTICATED, and only once", function()

@@ -14,6 +14,7 @@ local authorization = require "wgtwo.authorization"
 local call = require "wgtwo.call"
 local core = require "wgtwo.core"
 local errors = require "wgtwo.error"
+local limits = require "wgtwo.limits"
 local loop = require "wgtwo.loop"
 local waiters = require "wgtwo.waiters"
 
@@ -23,6 +24,12 @@ Stream.__index = Stream
 local stream = {}
 
 local CANCELLED = errors.number("CANCELLED")
+
+--- The scopes that a stream needs: the method's; of v0's events, which has none, those of the types in the request.
+local function needed(method, bytes)
+  if method.name ~= limits.events_v0.subscribe then return method.scope end
+  return require("wgtwo.events.scopes").of_types(core.decode(method.input, bytes).type)
+end
 
 --- Starts the call, with a token.
 local function start(self)
@@ -51,7 +58,7 @@ function stream.open(client, method, bytes, o)
   if client.closed then return call.closed(client, method) end
   local self = setmetatable({
     client = client, method = method, request = bytes, options = o, deadline = o.timeout and core.now() + o.timeout,
-    scopes = authorization.scopes(client, o.scope, method.scope), received = 0,
+    scopes = authorization.scopes(client, o.scope, needed(method, bytes)), received = 0,
   }, Stream)
   local ok, err = start(self)
   if not ok then

@@ -65,8 +65,6 @@ end
 function request_v0.plan(client, o, types)
   local method, ack = schema.resolve(v0.subscribe), schema.resolve(v0.ack)
   local request = new_request(client, o, types)
-  local needed = {}
-  for _, name in ipairs(types) do needed[#needed + 1] = limits.v0_scope(name) end
   local event_type = schema.type("wgtwo.events.v0.Event")
   local inbox, sequence = core.reader(event_type, "metadata.ack_inbox"), core.reader(event_type, "metadata.sequence")
   local acknowledgement = {}
@@ -75,7 +73,7 @@ function request_v0.plan(client, o, types)
     api = "v0", name = table.concat(types, ", "), method = method, ack_method = ack,
     class = event.v0, part = "event",
     is_redelivered = core.reader(event_type, "metadata.is_redelivered"),
-    scopes = oauth_scopes.text(needed), acknowledged = o.ack ~= "none",
+    scopes = oauth_scopes.of_types(types), acknowledged = o.ack ~= "none",
     ack_timeout = o.ack_timeout or v0.ack_timeout.default,
     expected = "", -- success is the gRPC status alone
   }

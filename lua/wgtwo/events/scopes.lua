@@ -2,6 +2,8 @@
 --
 -- @module wgtwo.events.scopes
 
+local limits = require "wgtwo.limits"
+
 local scopes = {}
 
 --- The text of a set.
@@ -18,6 +20,16 @@ function scopes.text(list)
   end
   table.sort(names)
   return table.concat(names, " ")
+end
+
+--- What v0's event types need together.
+-- @tparam {string,...} types
+-- @treturn string
+-- @usage scopes.of_types{ "SMS_EVENT" } --> "events.sms.subscribe"
+function scopes.of_types(types)
+  local needed = {}
+  for _, name in ipairs(types) do needed[#needed + 1] = limits.v0_scope(name) end
+  return scopes.text(needed)
 end
 
 return scopes
