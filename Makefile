@@ -409,7 +409,7 @@ INST_LIBDIR ?= $(PREFIX)/lib/lua/5.4
 INST_LUADIR ?= $(PREFIX)/share/lua/5.4
 INST_BINDIR ?= $(PREFIX)/bin
 
-install: all ## install into PREFIX (/usr/local): lib/lua/5.4, share/lua/5.4, bin
+install: all ## install into PREFIX (/usr/local): lib/lua/5.4, share/lua/5.4
 	@mkdir -p '$(DESTDIR)$(INST_LIBDIR)/wgtwo' '$(DESTDIR)$(INST_LUADIR)/wgtwo'
 	install -m 755 $(MODULES) '$(DESTDIR)$(INST_LIBDIR)/wgtwo/'
 	@set -e; for file in $(LUA_FILES); do \
