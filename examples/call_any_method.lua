@@ -9,6 +9,7 @@
 
 local wgtwo = require "wgtwo"
 
+io.stdout:setvbuf("line")
 local name, json = table.unpack(arg or {}, 1, 2)
 if not name then name, json = "GetConsentsForSubscription", '{"phoneNumber":{"e164":"+4799990001"}}' end
 
@@ -45,15 +46,20 @@ if method.kind == "unary" then
   if reply then print(wgtwo.message.tojson(reply, { indent = 2 })) end
   failure = err
 else
-  -- a stream: what comes within five seconds
-  local stream <close> = assert(client:stream(method.name, method.kind == "server" and request or nil))
-  while true do
-    local message, err = stream:read(5)
-    if not message then
-      if err and err.kind ~= "timeout" then failure = err end
-      break
+  -- a stream: what comes, until nothing has come for five seconds; Ctrl-C ends
+  local stream <close> = checked(true, client:stream(method.name, method.kind == "server" and request or nil))
+  local ok, err = pcall(function()
+    while true do
+      local message, err = stream:read(5)
+      if not message then return err end
+      print(wgtwo.message.tojson(message))
     end
-    print(wgtwo.message.tojson(message))
+  end)
+  if not ok and not tostring(err):find("interrupted!", 1, true) then error(err, 0) end
+  if ok and err and err.kind == "timeout" then
+    print("nothing came for five seconds")
+  else
+    failure = ok and err or nil
   end
 end
 

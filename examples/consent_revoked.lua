@@ -45,6 +45,7 @@ function handlers.consent_change(event)
 end
 
 local ok, err = pcall(function()
+  print(("waiting for CONSENT_REVOKE_EVENT and consent_change at %s; Ctrl-C ends"):format(client.target))
   local handled = 0
   -- max_in_flight = 1: one after the other, since the order matters: revoked, then given again
   for event in client:events{ types = { "CONSENT_REVOKE_EVENT", "consent_change" }, queue = "consents",

@@ -30,6 +30,7 @@ end
 
 local events, handled = nil, 0
 local ok, err = pcall(function()
+  print(("waiting for SMS_EVENT at %s; Ctrl-C ends"):format(client.target))
   events = client:events{
     types = { "SMS_EVENT" },
     queue = "example",       -- shared by all who name it; the position survives a restart
@@ -49,5 +50,7 @@ if events then events:close() end
 client:close()
 if sandbox then sandbox:close() end
 if not ok and not tostring(err):find("interrupted!", 1, true) then error(err, 0) end
-local stats = events:stats()
-print(("%d events received, %d acknowledged, %d reconnects"):format(stats.received, stats.acked, stats.reconnects))
+if events then
+  local stats = events:stats()
+  print(("%d events received, %d acknowledged, %d reconnects"):format(stats.received, stats.acked, stats.reconnects))
+end

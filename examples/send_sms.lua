@@ -18,8 +18,8 @@ if not (os.getenv("WGTWO_ENV") or os.getenv("WGTWO_SANDBOX") or os.getenv("CLIEN
 end
 local client <close> = assert(wgtwo.connect(options))
 
-local size = assert(wgtwo.sms.fragments(text))
-print(("%d characters in %s: %d SMS"):format(size.characters, size.encoding, size.fragments))
+local size = wgtwo.sms.fragments(text) -- none where the text cannot be sent: what is wrong is said below
+if size then print(("%d characters in %s: %d SMS"):format(size.characters, size.encoding, size.fragments)) end
 
 local reply, err = client.sms:send_text_to_subscriber{
   content = text, to_subscriber = number, from_address = sender,

@@ -56,14 +56,57 @@ describe("example", function()
 
   it("events.lua is ended by Ctrl-C, after its acknowledgements", function()
     local child = process.start('dofile("examples/events.lua")', { env = none, timeout = 30 })
-    assert.matches("SMS_EVENT", child:line())
-    assert.matches("SMS_EVENT", child:line())
+    assert.matches("waiting for SMS_EVENT", child:line())
+    for _ = 1, 2 do assert.matches("Z SMS_EVENT of ", child:line()) end
     child:kill("INT")
     local rest, code = child:wait()
     assert.equal(0, code or 0, rest)
     local received, acked = rest:match("(%d+) events received, (%d+) acknowledged")
     assert.is_true(tonumber(received) >= 2, rest)
     assert.is_true(tonumber(received) - tonumber(acked) <= 1, rest)
+  end)
+
+  it("events.lua failed by a nil value where Ctrl-C came before it had subscribed", function()
+    local other <close> = assert(wgtwo.sandbox.start{ generate = { types = { "SMS_EVENT" } } })
+    for _, script in ipairs{ "events.lua", "consent_revoked.lua" } do
+      local child = process.start(('dofile("examples/%s")'):format(script),
+        { env = { WGTWO_ENV = "local", WGTWO_SANDBOX = other.url }, timeout = 30 })
+      assert.matches("waiting for", child:line())
+      child:kill("INT")
+      local rest, code = child:wait()
+      assert.equal(0, code or 0, rest)
+    end
+  end)
+
+  it("call_any_method.lua showed a traceback where Ctrl-C ended a stream", function()
+    local child = process.start('arg = { [0] = "", "NumberLookup" } dofile("examples/call_any_method.lua")',
+      { env = none, timeout = 30 })
+    assert.matches("NumberLookup", child:line())
+    assert.matches('"number"', child:line())
+    child:kill("INT")
+    local rest, code = child:wait()
+    assert.equal(0, code or 0, rest)
+  end)
+
+  it("call_any_method.lua asked for no scope for v0 events", function()
+    local other <close> = assert(wgtwo.sandbox.start{})
+    other:publish{ type = "SMS_EVENT", payload = { text = "hello" } }
+    local child = process.start([=[
+      arg = { [0] = "", "EventsService/Subscribe", '{"type":["SMS_EVENT"],"startAtOldestPossible":{}}' }
+      dofile("examples/call_any_method.lua")]=], { timeout = 30,
+      env = { WGTWO_ENV = "local", WGTWO_SANDBOX = other.url, CLIENT_ID = "id", CLIENT_SECRET = "secret" } })
+    assert.matches("EventsService/Subscribe", child:line())
+    assert.matches('"text":"hello"', child:line(), 1, true)
+    other:end_streams()
+    local rest, code = child:wait()
+    assert.equal(0, code or 0, rest)
+  end)
+
+  it("send_sms.lua raised where the text is no UTF-8", function()
+    local result = process.lua("examples/send_sms.lua", { args = { "+4799990001", "\xFF" }, env = none })
+    assert.equal(1, result.code)
+    assert.matches("not sent: .*content: .*UTF%-8", result.output)
+    assert.equal("", result.errors)
   end)
 
   it("call_any_method.lua lists all methods", function()
