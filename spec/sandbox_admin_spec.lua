@@ -171,7 +171,7 @@ describe("sandbox admin API:", function()
     end)
 
     it("a filter that was written wrongly let everything through", function()
-      assert.matches('unknown option "methd"; did you mean "method"?', refusal("GET", "/admin/journal?methd=x"), 1, true)
+      assert.matches('"methd"; did you mean "method"?', refusal("GET", "/admin/journal?methd=x"), 1, true)
       assert.matches('unknown option "methd"', refusal("DELETE", "/admin/streams?methd=Subscribe"), 1, true)
       assert.matches("limit: an integer is needed", refusal("GET", "/admin/events?limit=x"), 1, true)
       assert.matches('no event type "SMS_EVNT"; did you mean', refusal("GET", "/admin/events?type=SMS_EVNT"), 1, true)

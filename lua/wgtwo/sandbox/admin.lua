@@ -19,8 +19,8 @@
 -- | POST /admin/reset | back to the beginning |
 --
 -- What changes something takes `Content-Type: application/json`, so that no page in a browser can send it from
--- elsewhere. A failure is `{error, error_description}` with status 400, 404, 409 or 415; a name that is not known, in the
--- body or in the query, is one.
+-- elsewhere. A failure is `{error, error_description}` with status 400, 404, 409 or 415; a name that is not known, in
+-- the body or in the query, is one.
 --
 -- @module wgtwo.sandbox.admin
 
