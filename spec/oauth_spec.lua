@@ -183,6 +183,13 @@ describe("oauth", function()
   end)
 
   describe("faults", function()
+    it("a timeout between two attempts hid what was wrong", function()
+      identity.answers = { { 503, { ["Retry-After"] = "5" }, "" } }
+      local _, err = new_source():token(nil, 0.5)
+      assert.equal("timeout", err.kind)
+      assert.matches("no token in time, so far: .*503", tostring(err))
+    end)
+
     -- What one answer gives; the ones after it are good.
     local function answered(response, options)
       identity.answers = { response }

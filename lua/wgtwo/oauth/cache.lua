@@ -20,14 +20,15 @@ Cache.__index = Cache
 local cache = {}
 
 --- Makes a cache.
--- @tparam function fetch (scope) → token, or nil and an error; it may wait, and does its own retries
+-- @tparam function fetch (scope, failed) → token, or nil and an error; it may wait, and does its own retries; it calls
+--   `failed` with the error of each attempt that it makes again
 -- @treturn table
 function cache.new(fetch)
   return setmetatable({ fetch = fetch, entries = {} }, Cache)
 end
 
 -- An entry: `scope` (as asked for), `token`, `dies` and `renew_at` (on the clock of core.now), `flight` (the request
--- under way: `changed`, `done`, `token`, `err`).
+-- under way: `changed`, `done`, `token`, `err`; before `done`, `err` is that of its last attempt).
 
 local function put(entry, token, renewed)
   local left = token.expires_at and token.expires_at - core.time() or math.huge
@@ -49,7 +50,7 @@ local function start(self, entry)
   entry.flight = flight
   local fetch, renewal = self.fetch, is_alive(entry)
   loop.daemon("token request", function()
-    local token, err = fetch(entry.scope)
+    local token, err = fetch(entry.scope, function(err) flight.err = err end)
     entry.flight = nil
     flight.done, flight.token, flight.err = true, token, err
     if token then
@@ -113,8 +114,9 @@ function Cache:get(scopes, deadline)
   local flight = start(self, find(self, scopes))
   while not flight.done do
     if not flight.changed:wait(deadline) and not flight.done then
-      return nil, errors.timeout("no token in time", { target = self.target, hint = "the identity server is slow, or "
-        .. "cannot be reached" })
+      local last = flight.err
+      return nil, errors.timeout("no token in time" .. (last and ", so far: " .. last.message or ""),
+        { target = self.target, hint = "the identity server is slow, or cannot be reached" })
     end
   end
   return flight.token, flight.err

@@ -32,8 +32,9 @@ local spec = {
 --- The function that asks for a token of some scope. It knows the secret, and nothing else does.
 local function fetcher(o)
   local basic = o.auth_method == "client_secret_basic"
-  return function(scope)
+  return function(scope, failed)
     return endpoint.request({
+      failed = failed,
       url = o.token_url, headers = endpoint.form_headers, ca_file = o.ca_file, timeout = o.timeout,
       -- RFC 6749, 2.3.1: both are form-encoded before they become Basic credentials
       username = basic and endpoint.escape(o.client_id) or nil,

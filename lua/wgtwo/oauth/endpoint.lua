@@ -97,7 +97,8 @@ end
 
 --- Makes a request and reads the answer.
 -- @tparam table request `url`, `body`, `headers`, `username`, `password`, `ca_file`, `timeout`, `method` (default
---   "POST"), `secrets` (to mask), `attempts` (default: those of `limits.oauth.backoff`)
+--   "POST"), `secrets` (to mask), `attempts` (default: those of `limits.oauth.backoff`), `failed` (called with the
+--   error of each attempt that is made again)
 -- @tparam function read (response, context) → the result, or nil and an error; the context has `url`, `secrets`,
 --   `started`
 -- @return the result, or nil and a wgtwo.error of kind "oauth"; its `curl_code` is libcurl's number where no
@@ -121,6 +122,7 @@ function endpoint.request(request, read)
       err.retry_after, err.hint = asked, ("the server asks to wait %d s"):format(asked)
       return nil, err
     end
+    if request.failed then request.failed(err) end
     loop.sleep(delay)
   end
 end
