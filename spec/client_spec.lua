@@ -324,6 +324,22 @@ describe("client", function()
       assert.equal("plaintext", call_err.code)
     end)
 
+    it("a URL was looked up as a name, a port was cut to 16 bits, \"::1:1\" raised where a call failed", function()
+      for given, message in pairs{
+        ["http://localhost:80"] = 'target: "host:port" is needed, without "http://"',
+        ["localhost:99999"] = "target: the port must be from 1 to 65535, not \"99999\"",
+        ["localhost:0"] = "the port must be from 1 to 65535, not \"0\"",
+        ["[::1]:x"] = "the port must be from 1 to 65535, not \"x\"",
+        ["localhost:"] = "the port must be from 1 to 65535",
+        ["::1:1"] = 'an IPv6 address is in brackets: "[::1]:443"',
+      } do
+        assert.error_matches(function() wgtwo.connect{ target = given, auth = false } end, message, 1, true)
+      end
+      for _, good in ipairs{ "localhost", "[::1]:1", "[::1]", "dns:///localhost:1", "ipv6:[::1]:1", "unix:/tmp/x" } do
+        assert(wgtwo.connect{ target = good, auth = false }):close()
+      end
+    end)
+
     it("names a certificate file that cannot be read, or is none", function()
       assert.matches("no%-such%-file", tostring(refused{ target = "localhost:1", auth = false,
         tls = { ca_file = "/no-such-file" } }))

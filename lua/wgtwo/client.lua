@@ -36,7 +36,7 @@ end
 
 local spec = {
   env = { type = "string", one_of = limits.environments },
-  target = text,
+  target = { type = "string", nonempty = true, check = target.check },
   auth = { check = function(source)
     if source == false then return true end
     if type(source) == "string" then return false, "for a token from elsewhere give wgtwo.oauth.static(token)" end

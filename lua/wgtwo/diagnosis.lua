@@ -99,7 +99,7 @@ local function find(own, settings, message)
   local text, address, port = last_attempt(message)
   if not text then return nil end
   local finding, host = plain_finding(text), target.host(own)
-  if not port or has_proxy(settings) then
+  if not port or port == 0 or has_proxy(settings) then
     return finding or { reason = "other", text = text }
   elseif not finding then
     finding = probe(own, settings, address, port)

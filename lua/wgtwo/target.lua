@@ -34,6 +34,29 @@ function target.host(address)
   return rest:match("^%[([%x:.%%]+)%]") or rest:match("^([^:]*):%d+$") or rest
 end
 
+-- Addresses with a scheme of gRPC's own resolvers go as they are.
+local schemes = { dns = true, ipv4 = true, ipv6 = true, unix = true, ["unix-abstract"] = true }
+
+--- Whether an address can be a target. gRPC would cut a port to 16 bits, and look a URL up as a name.
+-- @tparam string address
+-- @treturn boolean
+-- @treturn ?string why not
+function target.check(address)
+  local scheme = address:match("^(%a[%w+.-]*):")
+  if schemes[scheme] then return true end
+  if address:find("://", 1, true) then return false, ('"host:port" is needed, without "%s://"'):format(scheme) end
+  local port = address:match("^%[[^%]]*%]:(.*)$") or address:match("^[^:]+:([^:]*)$")
+  if port then
+    local number = port:find("^%d+$") and math.tointeger(tonumber(port))
+    if not number or number < 1 or number > 65535 then
+      return false, ("the port must be from 1 to 65535, not %q"):format(port)
+    end
+  elseif address:find(":", 1, true) and not address:find("^%[[^%]]*%]$") then
+    return false, '"host:port" is needed; an IPv6 address is in brackets: "[::1]:443"'
+  end
+  return true
+end
+
 --- Whether a target is on this machine.
 -- @tparam string address
 -- @treturn boolean

@@ -63,7 +63,7 @@ end
 local call_spec = with_common{
   method = { type = "string", nonempty = true },
   code = { type = "string", check = function(name)
-    return errors.number(name) ~= nil, "a gRPC status name such as UNAVAILABLE"
+    return errors.number(name) ~= nil, ("a gRPC status name such as UNAVAILABLE is needed, not %q"):format(name)
   end },
   message = { type = "string" },
   details = { type = "list", of = { type = "table" } },
