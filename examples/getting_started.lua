@@ -43,7 +43,7 @@ if client.auth then
   show('a %s token for "%s", for %d s (its text is never shown)', token.token_type, token.scope or "?",
     token.expires_in or 0)
 else
-  show("without CLIENT_ID and CLIENT_SECRET there is none; this sandbox does not ask for one")
+  show("left out: there is none without CLIENT_ID and CLIENT_SECRET, which a sandbox that is not strict does not ask for")
 end
 
 -- Events -------------------------------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ handle(function()
   count = count + 1
   return count == 3
 end, 5)
-show("each of them was acknowledged: else it would come again after 30 s")
+if count > 0 then show("each of them was acknowledged: else it would come again after 30 s") end
 
 -- An SMS -------------------------------------------------------------------------------------------------------------
 
