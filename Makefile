@@ -61,7 +61,7 @@ HTTPD_SOURCES := $(wildcard csrc/httpd.c csrc/httpd_*.c csrc/certificate.c csrc/
 HTTP_SOURCES := csrc/http.c csrc/http_worker.c csrc/loop_lent.c csrc/header_table.c
 CORE_SOURCES := $(filter-out $(HTTPD_SOURCES) $(HTTP_SOURCES),$(wildcard csrc/*.c))
 C_FILES := $(wildcard csrc/*.c csrc/*.h spec/fuzz/*.c spec/fuzz/*.h spec/support/*.c spec/bench/*.c)
-LUA_FILES := $(shell find lua -name '*.lua' 2>/dev/null)
+LUA_FILES := $(shell find lua -name '*.lua' -o -name '*.md' 2>/dev/null)
 PROTO_FILES := $(shell find proto -name '*.proto' 2>/dev/null)
 
 # A source archive brings the output of protoc and protoc-c in .generated; a checkout makes its own.

@@ -37,6 +37,9 @@ describe("packaging", function()
     local found = sh(script, env, elsewhere)
     assert.equal(tree .. "/lib/lua/5.4/wgtwo/core.so\n", found)
     assert.not_equal("", sh("lua5.4 getting_started.lua", env, elsewhere))
+    -- the sandbox's help named a file that was not installed
+    local help = sh([[lua5.4 -e 'require("wgtwo.sandbox").main()' -- --help]], env, elsewhere)
+    for file in help:gmatch("wgtwo/[%w_/]+%.%l+") do sh("test -f " .. tree .. "/share/lua/5.4/" .. file) end
   end
 
   setup(function()
