@@ -66,6 +66,7 @@ describe("client", function()
       end
       assert.matches("is ambiguous: .*v0.*v1", message(function() client:call("SendTextToSubscriber") end))
       assert.matches("nearest one is", message(function() client:call("SendTextToSubscribr") end))
+      assert.matches("wgtwo.schema.methods() lists all", message(function() client:call("FooBarBaz") end), 1, true)
       assert.matches("no field 'contnt'.*content", message(function() client:call(SEND, { contnt = "x" }) end))
       assert.matches('unknown option "timeot".*timeout', message(function() client:call(SEND, {}, { timeot = 1 }) end))
       assert.matches("use client:stream", message(function() client:call("NumberLookup") end))

@@ -468,6 +468,7 @@ describe("sandbox OAuth:", function()
     assert.equal(404, http{ url = sandbox.url .. "/nothing" }.status)
     local wrong = http{ url = sandbox.url .. "/oauth2/token" }
     assert.equal(405, wrong.status)
+    assert.matches("takes POST", wrong.json.error_description, 1, true)
     assert.equal("POST", wrong.headers.allow)
     assert.equal(403, http{ url = sandbox.url .. "/", headers = { "Host: rebound.example" } }.status)
   end)

@@ -140,8 +140,9 @@ local function unknown_method(name)
     candidates[#candidates + 1] = key
     full[key] = method.name
   end
-  local best = options.nearest(name, candidates)
-  return ("unknown method %q; the nearest one is %q"):format(name, best and full[best] or "")
+  local best, near = options.nearest(name, candidates)
+  return ("unknown method %q; the nearest one is %q%s"):format(name, best and full[best] or "",
+    near and "" or "; wgtwo.schema.methods() lists all")
 end
 
 --- Finds a method by its name: `pkg.Service/Method`, `pkg.Service.Method`, or any ending of these that only one

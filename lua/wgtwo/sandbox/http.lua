@@ -104,7 +104,10 @@ local function handle(self, request)
   end
   local f, rest = find(self, request:method(), request:path())
   if f then return f(request, rest) end
-  if rest then return 405, { error = "method_not_allowed" }, { Allow = rest } end
+  if rest then
+    return 405, { error = "method_not_allowed", error_description = ("%s takes %s"):format(request:path(), rest) },
+      { Allow = rest }
+  end
   return 404, { error = "not_found", error_description = "there is nothing at " .. request:path() }
 end
 
