@@ -43,7 +43,7 @@ if client.auth then
   show('a %s token for "%s", for %d s (its text is never shown)', token.token_type, token.scope or "?",
     token.expires_in or 0)
 else
-  show("left out: there is none without CLIENT_ID and CLIENT_SECRET, which a sandbox that is not strict does not ask for")
+  show("left out: there is none without CLIENT_ID and CLIENT_SECRET, and a sandbox asks for none unless it is strict")
 end
 
 -- Events -------------------------------------------------------------------------------------------------------------
