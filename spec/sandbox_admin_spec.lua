@@ -186,6 +186,13 @@ describe("sandbox admin API:", function()
     end)
   end)
 
+  it("a plan for a client that there is not made events that nobody got", function()
+    assert.error_matches(function() sandbox:generate{ { client = "othr" } } end,
+      'there is no client "othr"; did you mean "other"?', 1, true)
+    assert.error_matches(function() support.start{ generate = { client = "nobody" } } end, 'client "nobody"', 1, true)
+    assert.is_true(sandbox:generate{ { client = "other" } })
+  end)
+
   it("a plan without types ended the sandbox at its first event", function()
     assert.has_error(function() sandbox:generate{ { types = {}, rate = 1 } } end)
     sandbox:advance(1.5)

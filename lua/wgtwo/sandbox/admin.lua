@@ -201,7 +201,8 @@ end
 
 local function generate(sandbox, given)
   local settings = require "wgtwo.sandbox.settings"
-  local ok, checked = pcall(settings.check, "generate", { generate = given.plans })
+  local asked = { generate = given.plans, clients = sandbox.settings.clients }
+  local ok, checked = pcall(settings.check, "generate", asked)
   if not ok then return failed(400, (checked:gsub("^.-: generate: ", ""))) end
   sandbox:generate(checked.generate)
   return 200, { plans = #checked.generate }

@@ -96,7 +96,13 @@ function settings.check(where, given, level)
     checked.generate = options.check(where, { generate = plans },
       { generate = { type = "list", of = plan } }, level).generate
     local kinds = require "wgtwo.sandbox.kinds"
+    local ids = {}
+    for _, known in ipairs(checked.clients) do ids[known.id] = true end
     for _, one in ipairs(checked.generate) do
+      if one.client and not ids[one.client] then
+        local wrong = ("there is no client %q"):format(one.client) .. options.suggestion(one.client, ids)
+        error(("%s: generate: %s"):format(where, wrong), level)
+      end
       for _, name in ipairs(one.types or {}) do
         local kind, wrong = kinds.get(name)
         if not kind then error(("%s: generate: %s"):format(where, wrong), level) end
