@@ -6,8 +6,20 @@
 
 #include "inbox.h"
 
-/* What one send starts at most: a little more than it adds, so that the queue gets shorter. */
-enum { START_MOST = 2 };
+/*
+ * Calls that start close together share writes, and those that the Lua thread starts while the I/O thread reads come
+ * through faster than those that the I/O thread starts. So the Lua thread starts what is queued in bursts of a quarter
+ * of the limit, and is told when there are places for one. Only where it does not come, being busy, the I/O thread
+ * keeps a quarter of the limit in flight.
+ */
+enum { QUARTER = 4 };
+
+static int quarter(const AckCalls *calls) { return (calls->plan.limit + QUARTER - 1) / QUARTER; }
+
+/* Under the lock. */
+static bool has_places_for_burst(const AckCalls *calls) {
+  return calls->plan.limit - calls->n_in_flight >= quarter(calls);
+}
 
 /* Lists: under the lock, or where there is only one thread left */
 
@@ -122,7 +134,8 @@ static bool settle(AckCalls *calls, Ack *ack) {
     list_append(&calls->finished, ack);
   }
   bool none_left = calls->n_in_flight == 0 && calls->n_queued == 0;
-  bool news = tells_room(calls) || !counted || none_left;
+  bool burst_is_due = calls->n_queued > 0 && calls->n_in_flight == calls->plan.limit - quarter(calls);
+  bool news = tells_room(calls) || !counted || none_left || burst_is_due;
   pthread_mutex_unlock(&calls->lock);
   if (counted) ack_destroy(ack);
   return news;
@@ -188,15 +201,14 @@ static bool start_queued(AckCalls *calls, int up_to, int most) {
   return news;
 }
 
-/* I/O thread. It starts queued calls from half of the limit on: so what is queued goes on while the Lua thread is busy,
- * and one that comes to send more finds places. */
+/* I/O thread. */
 static void on_answer(Tag *tag, bool ok) {
   Ack *ack = (Ack *)tag;
   AckCalls *calls = ack->calls;
   Op *op = calls->op;
   (void)ok; /* always true: a failure is a status */
   bool news = settle(calls, ack);
-  if (start_queued(calls, (calls->plan.limit + 1) / 2, START_MOST)) news = true;
+  if (start_queued(calls, quarter(calls), 1)) news = true;
   if (news) op_ready_soon(op);
   op_release(op);
 }
@@ -210,14 +222,16 @@ static void start_now(AckCalls *calls, int most) {
 bool ack_calls_send(AckCalls *calls, Ack *ack) {
   pthread_mutex_lock(&calls->lock);
   bool fits = room(calls) > 0;
+  int most = 0;
   if (fits) {
     calls->n_queued++;
     list_append(&calls->queued, ack);
+    most = calls->n_queued == 1 ? 1 : has_places_for_burst(calls) ? calls->plan.limit : 0;
   } else {
     calls->refused = true;
   }
   pthread_mutex_unlock(&calls->lock);
-  if (fits) start_now(calls, START_MOST);
+  start_now(calls, most);
   return fits;
 }
 
@@ -228,8 +242,10 @@ void ack_calls_resume(AckCalls *calls, Metadata *metadata) {
   calls->paused = false;
   pthread_mutex_unlock(&calls->lock);
   metadata_release(before);
-  start_now(calls, calls->plan.limit);
+  ack_calls_start(calls);
 }
+
+void ack_calls_start(AckCalls *calls) { start_now(calls, calls->plan.limit); }
 
 void ack_calls_pause(AckCalls *calls) {
   pthread_mutex_lock(&calls->lock);

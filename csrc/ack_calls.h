@@ -1,9 +1,9 @@
 /*
  * The calls of an acker: queued, then in flight, then counted or finished.
  *
- * Either thread starts calls: the Lua thread as it sends more, and the I/O thread, from the answers that come, while
- * the Lua thread does something else. So queued calls are sent while a handler computes, and the work of starting them
- * is shared. All state is guarded by one lock, which is never held while gRPC works, except to cancel.
+ * The Lua thread starts calls; the I/O thread does, from the answers that come, while the Lua thread is busy with
+ * something else, so that queued calls go on while a handler computes. All state is guarded by one lock, which is never
+ * held while gRPC works, except to cancel.
  */
 #ifndef WGTWO_ACK_CALLS_H
 #define WGTWO_ACK_CALLS_H
@@ -86,6 +86,9 @@ bool ack_calls_send(AckCalls *calls, Ack *ack);
 
 /* Takes over metadata (may be NULL), for the calls that start from now on. Ends a pause. */
 void ack_calls_resume(AckCalls *calls, Metadata *metadata);
+
+/* Starts what is queued, as far as there are places: to be called when the op had news. */
+void ack_calls_start(AckCalls *calls);
 
 /* Starts nothing until ack_calls_resume. */
 void ack_calls_pause(AckCalls *calls);

@@ -77,6 +77,12 @@ static int acker_metadata(lua_State *L) {
   return 0;
 }
 
+/* acker:start(): starts what is queued, as far as there are places */
+static int acker_start(lua_State *L) {
+  ack_calls_start(&check_acker(L)->calls);
+  return 0;
+}
+
 /* acker:pause(): what is sent waits until there is metadata */
 static int acker_pause(lua_State *L) {
   ack_calls_pause(&check_acker(L)->calls);
@@ -200,10 +206,11 @@ static int close_acker(lua_State *L) {
 }
 
 void acker_register(lua_State *L) {
-  static const luaL_Reg methods[] = { { "metadata", acker_metadata }, { "pause", acker_pause },
-                                      { "send", acker_send },         { "unsend", acker_unsend },
-                                      { "take", acker_take },         { "counts", acker_counts },
-                                      { "queued", acker_queued },     { NULL, NULL } };
+  static const luaL_Reg methods[] = {
+    { "metadata", acker_metadata }, { "pause", acker_pause },   { "start", acker_start },
+    { "send", acker_send },         { "unsend", acker_unsend }, { "take", acker_take },
+    { "counts", acker_counts },     { "queued", acker_queued }, { NULL, NULL }
+  };
   static const luaL_Reg functions[] = { { "acker", new_acker }, { NULL, NULL } };
   op_kind_register(L, &acker_kind, methods, close_acker);
   luaL_setfuncs(L, functions, 0);

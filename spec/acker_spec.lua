@@ -218,20 +218,34 @@ describe("acker", function()
     for i = 1, 12 do assert.is_true(seen["event " .. i]) end
   end)
 
-  it("tells of room when a quarter of the queue is empty, not for each place", function()
-    new_acker({ limit = 1, queue = 8 })
-    for i = 1, 9 do acker:send("event " .. i, 1, 0, false) end
-    while core.poll(0, {}) > 0 do end
-    assert.is_false(acker:send("event 10", 1, 0, false))
-    answer(2)
-    local ready = {}
-    while acker:counts() > 7 do
-      for i = 1, core.poll(0.01, ready) do assert.not_equal(acker, ready[i]) end
+  it("tells when a quarter of its places is free for what is queued, not of each", function()
+    new_acker({ limit = 8, queue = 8 })
+    for i = 1, 12 do acker:send("event " .. i, 1, 0, false) end
+    local calls, ready = {}, {}
+    for i = 1, 8 do calls[i] = accept() end
+    local function reply(call)
+      call:write(message("OK"))
+      call:finish()
     end
-    answer(1)
-    assert.is_true(pair.on_news(function() return acker:send("event 10", 1, 0, false) end, "room"))
-    answer(7)
+    -- Whether the acker had news until so many were left.
+    local function told_until(left)
+      local told = false
+      repeat
+        for i = 1, core.poll(0.01, ready) do told = told or ready[i] == acker end
+      until acker:counts() == left
+      return told
+    end
+    reply(calls[1])
+    assert.is_false(told_until(11))
+    assert.equal(4, acker:queued())
+    reply(calls[2])
+    pair.on_news(function() return acker:counts() == 10 end, "places for a burst")
+    acker:start()
+    assert.equal(2, acker:queued())
+    for i = 3, 8 do reply(calls[i]) end
+    answer(4)
     until_idle()
+    assert.same({ 0, 12 }, { acker:counts() })
   end)
 
   it("starts nothing in a pause, and all of it with the metadata that ends it", function()

@@ -143,6 +143,9 @@ function acker:metadata(list) end
 ---What is sent waits until there is metadata.
 function acker:pause() end
 
+---Starts what is queued, as far as there are places; to be called when there is news.
+function acker:start() end
+
 ---@param bytes string
 ---@param attempt integer
 ---@param started number

@@ -233,6 +233,7 @@ local function run(self)
     local all_sent = send_retries(self)
     if not self.list and self.acker:queued() > 0 then ask_for_token(self) end
     if self.closed then break end
+    self.acker:start()
     take_answers(self)
     if self.closed then break end
     local next_retry = all_sent and self.retries[1]
