@@ -12,22 +12,20 @@ local clock = require "wgtwo.sandbox.clock"
 local framing = require "wgtwo.sandbox.framing"
 local kinds = require "wgtwo.sandbox.kinds"
 local limits = require "wgtwo.limits"
-local schema = require "wgtwo.schema"
 local status = require "wgtwo.sandbox.status"
 local subscription = require "wgtwo.sandbox.subscription"
 
 local events_v0 = {}
 
-local metadata_type = schema.type("wgtwo.events.v0.EventMetadata")
+-- The fields of wgtwo.events.v0.EventMetadata.
+local SEQUENCE <const>, IS_REDELIVERED <const>, ACK_INBOX <const> = 1, 2, 3
+local REDELIVERED <const> = framing.integer(IS_REDELIVERED, 1)
 
 local Member = {}
 Member.__index = Member
 
-local scratch = {} -- the metadata of the delivery that is being made
-
 function Member:send(event, is_redelivered)
-  scratch.sequence, scratch.is_redelivered, scratch.ack_inbox = event.id, is_redelivered, self.inbox
-  local metadata = core.encode(metadata_type, scratch)
+  local metadata = framing.integer(SEQUENCE, event.id) .. (is_redelivered and REDELIVERED or "") .. self.inbox_field
   local sub = self.subscription
   local owner = sub.log:owner(event, sub.client)
   return self.exchange:send(framing.field(1, framing.field(1, metadata) .. event.body .. owner))
@@ -109,7 +107,8 @@ local function subscribe(sandbox, exchange, request)
   local how = acknowledgement(request, sandbox.settings)
   local start = start_of(request, sandbox)
   local inbox = "_INBOX." .. sandbox.ids:hex(22)
-  local member = setmetatable({ exchange = exchange, inbox = inbox, explicit = how.explicit,
+  local member = setmetatable({ exchange = exchange, inbox = inbox,
+    inbox_field = framing.field(ACK_INBOX, inbox), explicit = how.explicit,
     ack_timeout = how.ack_timeout, max_in_flight = how.max_in_flight or 0 }, Member)
   exchange:on_close(function()
     sandbox.inboxes[inbox] = nil

@@ -6,31 +6,35 @@
 
 local framing = {}
 
+local char = string.char
+
 local function varint(n)
+  if n < 0x80 then return char(n) end
+  if n < 0x4000 then return char(n & 0x7F | 0x80, n >> 7) end
+  if n < 0x200000 then return char(n & 0x7F | 0x80, n >> 7 & 0x7F | 0x80, n >> 14) end
   local bytes = {}
   while n > 0x7F do
-    bytes[#bytes + 1] = string.char(n & 0x7F | 0x80)
+    bytes[#bytes + 1] = char(n & 0x7F | 0x80)
     n = n >> 7
   end
-  bytes[#bytes + 1] = string.char(n)
+  bytes[#bytes + 1] = char(n)
   return table.concat(bytes)
 end
 
-local lengths = setmetatable({}, {
-  __index = function(lengths, n)
-    local bytes = varint(n)
-    if n < 0x4000 then lengths[n] = bytes end
-    return bytes
-  end,
-})
+--- A field that holds an integer or a boolean.
+-- @tparam int number of the field
+-- @tparam int value 0 or more
+-- @treturn string
+function framing.integer(number, value)
+  return varint(number << 3) .. varint(value)
+end
 
 --- A field that holds a message, a string or bytes.
 -- @tparam int number of the field
 -- @tparam string bytes its content
 -- @treturn string
 function framing.field(number, bytes)
-  if number < 16 then return string.char(number << 3 | 2) .. lengths[#bytes] .. bytes end
-  return varint(number << 3 | 2) .. lengths[#bytes] .. bytes
+  return varint(number << 3 | 2) .. varint(#bytes) .. bytes
 end
 
 --- A field that no message of the API has, to make one larger.
