@@ -143,8 +143,7 @@ static void on_ending(Tag *tag, bool ok) {
   Call *call = call_of(tag);
   (void)ok; /* always true: a failure is a status */
   atomic_store(&call->ended, true);
-  op_ready(&call->op); /* not soon: whoever made the call waits for just this, and nothing more comes of it */
-  op_release(&call->op);
+  finish_part(call);
 }
 
 static void on_all(Tag *tag, bool ok) {
@@ -153,7 +152,8 @@ static void on_all(Tag *tag, bool ok) {
   atomic_store(&call->has_headers, true);
   atomic_store(&call->no_more, true);
   atomic_store(&call->ended, true);
-  finish_part(call);
+  op_ready(&call->op); /* not soon: whoever made the call waits for just this, and nothing more comes of it */
+  op_release(&call->op);
 }
 
 static void on_writing(Tag *tag, bool ok) {
