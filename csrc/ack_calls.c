@@ -73,6 +73,7 @@ void ack_calls_init(AckCalls *calls, Op *op, const AckPlan *plan) {
 void ack_calls_destroy(AckCalls *calls) {
   list_destroy(&calls->queued);
   list_destroy(&calls->finished);
+  if (calls->recalled != NULL) ack_destroy(calls->recalled);
   metadata_release(calls->metadata);
   op_release(&calls->plan.channel->op);
   grpc_slice_unref(calls->plan.path);
@@ -253,30 +254,40 @@ void ack_calls_pause(AckCalls *calls) {
   pthread_mutex_unlock(&calls->lock);
 }
 
-static Ack *first_of(AckCalls *calls, const AckList *list) {
+Ack *ack_calls_finished(AckCalls *calls) {
   pthread_mutex_lock(&calls->lock);
-  Ack *ack = list->first;
+  Ack *ack = calls->finished.first;
   pthread_mutex_unlock(&calls->lock);
   return ack;
 }
 
-Ack *ack_calls_finished(AckCalls *calls) { return first_of(calls, &calls->finished); }
-
-Ack *ack_calls_queued(AckCalls *calls) { return first_of(calls, &calls->queued); }
-
-static void drop_first(AckCalls *calls, AckList *list, int *count) {
+void ack_calls_drop_finished(AckCalls *calls) {
   pthread_mutex_lock(&calls->lock);
-  Ack *ack = list_take(list);
-  --*count;
+  Ack *ack = list_take(&calls->finished);
+  calls->n_finished--;
   bool news = tells_room(calls);
   pthread_mutex_unlock(&calls->lock);
   if (news) op_ready(calls->op); /* whoever waits for room need not be the one that drops */
   ack_destroy(ack);
 }
 
-void ack_calls_drop_finished(AckCalls *calls) { drop_first(calls, &calls->finished, &calls->n_finished); }
+Ack *ack_calls_recall(AckCalls *calls) {
+  bool news = false;
+  pthread_mutex_lock(&calls->lock);
+  calls->paused = true;
+  if (calls->recalled == NULL && (calls->recalled = list_take(&calls->queued)) != NULL) {
+    calls->n_queued--;
+    news = tells_room(calls);
+  }
+  pthread_mutex_unlock(&calls->lock);
+  if (news) op_ready(calls->op);
+  return calls->recalled;
+}
 
-void ack_calls_drop_queued(AckCalls *calls) { drop_first(calls, &calls->queued, &calls->n_queued); }
+void ack_calls_drop_recalled(AckCalls *calls) {
+  ack_destroy(calls->recalled);
+  calls->recalled = NULL;
+}
 
 AckCounts ack_calls_count(AckCalls *calls) {
   pthread_mutex_lock(&calls->lock);

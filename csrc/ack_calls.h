@@ -53,6 +53,7 @@ typedef struct AckPlan {
 typedef struct AckCalls {
   Op *op; /* whose it is: owned once for each call in flight, and told of news */
   AckPlan plan;
+  Ack *recalled; /* taken back, and not dropped yet; Lua thread */
 
   pthread_mutex_t lock;
   Metadata *metadata;  /* of the calls to come; guarded by lock, as all below */
@@ -93,11 +94,14 @@ void ack_calls_start(AckCalls *calls);
 /* Starts nothing until ack_calls_resume. */
 void ack_calls_pause(AckCalls *calls);
 
-/* The oldest that has finished, or, in a pause, that is queued; NULL: none. It stays until it is dropped. */
+/* The oldest that has finished; NULL: none. It stays until it is dropped. */
 Ack *ack_calls_finished(AckCalls *calls);
-Ack *ack_calls_queued(AckCalls *calls);
 void ack_calls_drop_finished(AckCalls *calls);
-void ack_calls_drop_queued(AckCalls *calls);
+
+/* Pauses, and takes back the oldest that was not started; NULL: none. It is the same one until it is dropped, whatever
+ * starts meanwhile. */
+Ack *ack_calls_recall(AckCalls *calls);
+void ack_calls_drop_recalled(AckCalls *calls);
 
 /* How many there are, and how many have succeeded. */
 typedef struct AckCounts {

@@ -171,15 +171,14 @@ static int acker_take(lua_State *L) {
  * pause begins */
 static int acker_unsend(lua_State *L) {
   Acker *acker = check_acker(L);
-  ack_calls_pause(&acker->calls);
-  Ack *ack = ack_calls_queued(&acker->calls);
-  if (ack == NULL || op_is_held(L)) {
+  Ack *ack = op_is_held(L) ? NULL : ack_calls_recall(&acker->calls);
+  if (ack == NULL) {
     lua_pushboolean(L, 0);
     return 1;
   }
   op_hold(L);
   push_request(L, ack);
-  ack_calls_drop_queued(&acker->calls);
+  ack_calls_drop_recalled(&acker->calls);
   op_let_go(L);
   return 1;
 }

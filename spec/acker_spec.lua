@@ -279,6 +279,34 @@ describe("acker", function()
     until_idle()
   end)
 
+  it("gives back or sends each once, also where a finalizer ends the pause in the middle of it", function()
+    finally(function() collectgarbage("restart") end)
+    local both = 0
+    for _ = 1, 20 do
+      new_acker({ limit = 4, queue = 4 })
+      acker:pause()
+      for i = 1, 3 do acker:send("event " .. i, 1, 0, false) end
+      local requests = {}
+      collectgarbage("stop")
+      for _ = 1, 10 do setmetatable({}, { __gc = function() acker:metadata() end }) end
+      collectgarbage("incremental", 1, 1000, 1)
+      collectgarbage("restart")
+      for item in acker.unsend, acker do
+        if not item then break end
+        requests[#requests + 1] = item.request
+      end
+      collectgarbage()
+      local sent = acker:counts()
+      if sent > 0 and #requests > 0 then both = both + 1 end
+      for _, request in ipairs(answer(sent)) do requests[#requests + 1] = request end
+      table.sort(requests)
+      assert.same({ "event 1", "event 2", "event 3" }, requests)
+      until_idle()
+      acker:close()
+    end
+    assert.is_true(both > 0)
+  end)
+
   it("can be closed with some queued, and starts none of them", function()
     new_acker({ limit = 2, queue = 100 })
     for i = 1, 50 do acker:send(tostring(i), 1, 0, true) end
