@@ -1,3 +1,4 @@
+local collector = require("spec.support.collector")
 local core = require("wgtwo.core")
 local pair = require("spec.support.pair")
 
@@ -38,8 +39,7 @@ describe("acker", function()
 
   before_each(function()
     open = {}
-    server, target = pair.server()
-    channel = pair.channel(target)
+    server, channel, target = pair.connected()
   end)
 
   after_each(function()
@@ -63,7 +63,6 @@ describe("acker", function()
 
   it("hands over each answer once, also where a finalizer takes in the middle of it", function()
     new_acker()
-    finally(function() collectgarbage("restart") end)
     for _ = 1, 20 do
       for i = 1, 3 do acker:send(tostring(i), 1, 0, true) end
       answer(3)
@@ -74,12 +73,9 @@ describe("acker", function()
         if result then requests[#requests + 1] = result.request end
         return result
       end
-      collectgarbage("stop")
-      for _ = 1, 10 do setmetatable({}, { __gc = take }) end
-      collectgarbage("incremental", 1, 1000, 1)
-      collectgarbage("restart")
-      while take() do end -- luacheck: ignore 542
-      collectgarbage()
+      assert(collector.amid(take, function()
+        while take() do end -- luacheck: ignore 542
+      end))
       table.sort(requests)
       assert.same({ "1", "2", "3" }, requests)
     end
@@ -280,22 +276,18 @@ describe("acker", function()
   end)
 
   it("gives back or sends each once, also where a finalizer ends the pause in the middle of it", function()
-    finally(function() collectgarbage("restart") end)
     local both = 0
     for _ = 1, 20 do
       new_acker({ limit = 4, queue = 4 })
       acker:pause()
       for i = 1, 3 do acker:send("event " .. i, 1, 0, false) end
       local requests = {}
-      collectgarbage("stop")
-      for _ = 1, 10 do setmetatable({}, { __gc = function() acker:metadata() end }) end
-      collectgarbage("incremental", 1, 1000, 1)
-      collectgarbage("restart")
-      for item in acker.unsend, acker do
-        if not item then break end
-        requests[#requests + 1] = item.request
-      end
-      collectgarbage()
+      assert(collector.amid(function() acker:metadata() end, function()
+        for item in acker.unsend, acker do
+          if not item then break end
+          requests[#requests + 1] = item.request
+        end
+      end))
       local sent = acker:counts()
       if sent > 0 and #requests > 0 then both = both + 1 end
       for _, request in ipairs(answer(sent)) do requests[#requests + 1] = request end

@@ -28,8 +28,7 @@ describe("fork", function()
   local server, target, channel
 
   before_each(function()
-    server, target = pair.server()
-    channel = pair.channel(target)
+    server, channel, target = pair.connected()
   end)
 
   after_each(function()

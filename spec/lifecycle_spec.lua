@@ -1,4 +1,5 @@
 local api = require("spec.support.api")
+local collector = require("spec.support.collector")
 local core = require("wgtwo.core")
 local live = require("spec.support.live")
 local loop = require("wgtwo.loop")
@@ -9,7 +10,6 @@ local ROUNDS, WARM_UP = 1000, 200
 local TOGETHER = 20 -- rounds until all that they made must have ended, so that memory does not depend on the pace
 local MEGABYTE = 1024 * 1024
 local sanitized = os.getenv("WGTWO_TEST_SANITIZER") ~= nil -- whose shadow memory and quarantine are no measure
-local restless = os.getenv("WGTWO_TEST_GC") ~= nil
 
 -- Answers calls in this process, as far as they have come.
 local function serve(server)
@@ -33,7 +33,7 @@ end
 -- after: what a peer has to do meanwhile; nil: the peer is a task of the scheduler
 local function check_rounds(round, after)
   local until_ = after and pair.until_ or until_in_tasks
-  collectgarbage("incremental", 1, 1000, 1)
+  collector.restless()
   local alive_before = live.count()
   local function settle()
     local ended, problem = pcall(until_, function()
@@ -51,7 +51,7 @@ local function check_rounds(round, after)
   run(WARM_UP)
   local fds, resident = live.fds(), live.resident()
   run(ROUNDS)
-  if not restless then collectgarbage("incremental", 200, 100, 13) end -- Lua's own figures
+  collector.rest()
   assert.equal(alive_before, (live.count()))
   until_(function() return live.fds() <= fds end, "the end of connections")
   if not sanitized then
@@ -222,7 +222,7 @@ describe("lifecycle", function()
   end)
 
   it("memory stays flat over a million events", function()
-    local total = (sanitized or restless) and 50000 or 1000000
+    local total = (sanitized or collector.restless_always) and 50000 or 1000000
     local server, target = pair.server()
     local channel = pair.channel(target)
     local call = pair.call(channel, "server")
@@ -248,163 +248,139 @@ describe("lifecycle", function()
   end)
 end)
 
-describe("an operation that a finalizer closes while one of its methods makes values", function()
-  local server, target, channel
+describe("with a finalizer in the middle of a method,", function()
+  local server, channel
 
   before_each(function()
-    server, target = pair.server()
-    channel = pair.channel(target)
+    server, channel = pair.connected()
   end)
 
   after_each(function()
-    collectgarbage("restart")
     channel:close()
     server:close()
   end)
 
-  -- Runs f under a collector that never rests, with garbage whose finalizers close op.
-  local function closed_during(op, f)
-    collectgarbage("stop")
-    for _ = 1, 10 do setmetatable({}, { __gc = function() op:close() end }) end
-    collectgarbage("incremental", 1, 1000, 1)
-    collectgarbage("restart")
-    local ok, result = pcall(f)
-    collectgarbage()
-    assert.match("%(closed%)$", tostring(op))
-    return ok, result
-  end
+  describe("an operation that a finalizer closes while one of its methods makes values", function()
+    local function closed_during(op, f)
+      local ok, result = collector.amid(function() op:close() end, f)
+      assert.match("%(closed%)$", tostring(op))
+      return ok, result
+    end
 
-  local function settle()
-    for _ = 1, 5 do core.poll(0.01, {}) end
-  end
+    local function settle()
+      for _ = 1, 5 do core.poll(0.01, {}) end
+    end
 
-  it("still has its status and its reply", function()
-    local call = pair.call(channel, "unary")
-    pair.take(server):finish(5, "no", { { "a", "b" } })
-    pair.until_(function() return call:status() end, "the end of the call")
-    local _, status = closed_during(call, function() return call:status() end)
-    assert.equal("no", status.message)
-    call = pair.call(channel, "unary")
-    pair.take(server):reply(pair.message(("x"):rep(1000)))
-    pair.until_(function() return call:status() end, "the end of the call")
-    local ok, reply = closed_during(call, function() return call:take() end)
-    assert.is_true(ok)
-    assert.equal(("x"):rep(1000), pair.text(reply))
-  end)
-
-  it("has what a stream had received", function()
-    local call = pair.call(channel, "server")
-    local accepted <close> = pair.take(server)
-    for _ = 1, 10 do accepted:write(pair.message(("x"):rep(1000))) end
-    settle()
-    local last
-    closed_during(call, function()
-      for _ = 1, 10 do last = pair.text(call:take()) end
+    it("still has its status and its reply", function()
+      local call = pair.call(channel, "unary")
+      pair.take(server):finish(5, "no", { { "a", "b" } })
+      pair.until_(function() return call:status() end, "the end of the call")
+      local _, status = closed_during(call, function() return call:status() end)
+      assert.equal("no", status.message)
+      call = pair.call(channel, "unary")
+      pair.take(server):reply(pair.message(("x"):rep(1000)))
+      pair.until_(function() return call:status() end, "the end of the call")
+      local ok, reply = closed_during(call, function() return call:take() end)
+      assert.is_true(ok)
+      assert.equal(("x"):rep(1000), pair.text(reply))
     end)
-    assert.equal(("x"):rep(1000), last)
-  end)
 
-  it("is a server that hands out no more calls, or a channel that starts none", function()
-    local call <close> = pair.call(channel, "unary")
-    pair.until_(function() return select(2, core.live())["wgtwo.server_call"] end, "the call")
-    closed_during(server, function()
-      for _ = 1, 20 do assert.is_false(server:take()) end
+    it("has what a stream had received", function()
+      local call = pair.call(channel, "server")
+      local accepted <close> = pair.take(server)
+      for _ = 1, 10 do accepted:write(pair.message(("x"):rep(1000))) end
+      settle()
+      local last
+      closed_during(call, function()
+        for _ = 1, 10 do last = pair.text(call:take()) end
+      end)
+      assert.equal(("x"):rep(1000), last)
     end)
-    call:cancel()
-    local ok = closed_during(channel, function()
-      for _ = 1, 20 do pair.call(channel, "unary"):close() end
+
+    it("is a server that hands out no more calls, or a channel that starts none", function()
+      local call <close> = pair.call(channel, "unary")
+      pair.until_(function() return select(2, core.live())["wgtwo.server_call"] end, "the call")
+      closed_during(server, function()
+        for _ = 1, 20 do assert.is_false(server:take()) end
+      end)
+      call:cancel()
+      local ok = closed_during(channel, function()
+        for _ = 1, 20 do pair.call(channel, "unary"):close() end
+      end)
+      assert.is_false(ok)
     end)
-    assert.is_false(ok)
-  end)
-end)
-
-describe("a message that a finalizer takes while another is being taken", function()
-  local server, target, channel
-
-  before_each(function()
-    server, target = pair.server()
-    channel = pair.channel(target)
   end)
 
-  after_each(function()
-    collectgarbage("restart")
-    channel:close()
-    server:close()
-  end)
+  describe("a message that a finalizer takes while another is being taken", function()
+    local SIZE = 100000 -- a block of the inbox for each
+    local function text(letter) return letter:rep(SIZE) end
 
-  local SIZE = 100000 -- a block of the inbox for each
-  local function text(letter) return letter:rep(SIZE) end
-
-  -- Takes with a finalizer that takes too, in the middle, and uses the memory that is free then; returns what each got.
-  local function taken_twice(take)
-    local inner
-    collectgarbage("stop")
-    for _ = 1, 10 do
-      setmetatable({}, { __gc = function()
+    -- Takes with a finalizer that takes too, in the middle, and uses the memory that is free then; returns what each
+    -- got.
+    local function taken_twice(take)
+      local inner
+      local ok, outer = collector.amid(function()
         if inner ~= nil then return end
         inner = take() or false
         inner = inner and pair.text(inner)
         for i = 1, 20 do assert(#("z"):rep(SIZE + i) > SIZE) end
-      end })
+      end, take)
+      assert.is_true(ok)
+      return outer and pair.text(outer), inner
     end
-    collectgarbage("incremental", 1, 1000, 1)
-    collectgarbage("restart")
-    local outer = take()
-    collectgarbage()
-    return outer and pair.text(outer), inner
-  end
 
-  -- Each of three messages comes once, and whole, whoever takes it.
-  local function takes_each(op)
-    local function take() return (op:take(pair.TEXT)) end
-    local outer, inner = taken_twice(take)
-    local got, both = {}, inner and outer
-    for _, one in ipairs{ inner or "", outer or "" } do got[one:sub(1, 1)] = one end
-    while not (got.a and got.b and got.c) do
-      local one = pair.text(pair.on_news(take, "a message"))
-      got[one:sub(1, 1)] = one
-    end
-    assert.is_true(got.a == text("a") and got.b == text("b") and got.c == text("c"))
-    return both
-  end
-
-  it("is another one, of a call's stream", function()
-    local both = 0
-    for _ = 1, 20 do
-      local call <close> = pair.call(channel, "server")
-      local accepted <close> = pair.take(server)
-      for _, letter in ipairs{ "a", "b", "c" } do pair.write(accepted, pair.message(text(letter))) end
-      accepted:finish()
-      pair.until_(function() return call:status() end, "the end of the call")
-      if takes_each(call) then both = both + 1 end
-    end
-    assert.is_true(both > 0)
-  end)
-
-  it("is another one, of a server's call", function()
-    local both = 0
-    for _ = 1, 20 do
-      local call <close> = pair.call(channel, "client")
-      local accepted <close> = pair.take(server)
-      for _, letter in ipairs{ "a", "b", "c" } do
-        pair.on_news(function() return call:write(pair.message(text(letter))) end, "room")
+    -- Each of three messages comes once, and whole, whoever takes it.
+    local function takes_each(op)
+      local function take() return (op:take(pair.TEXT)) end
+      local outer, inner = taken_twice(take)
+      local got, both = {}, inner and outer
+      for _, one in ipairs{ inner or "", outer or "" } do got[one:sub(1, 1)] = one end
+      while not (got.a and got.b and got.c) do
+        local one = pair.text(pair.on_news(take, "a message"))
+        got[one:sub(1, 1)] = one
       end
-      pair.half_close(call)
-      if takes_each(accepted) then both = both + 1 end
+      assert.is_true(got.a == text("a") and got.b == text("b") and got.c == text("c"))
+      return both
     end
-    assert.is_true(both > 0)
-  end)
 
-  it("is the only reply of a call", function()
-    for _ = 1, 20 do
-      local call <close> = pair.call(channel, "unary")
-      local accepted <close> = pair.take(server)
-      accepted:reply(pair.message(text("a")))
-      pair.until_(function() return call:status() end, "the end of the call")
-      local outer, inner = taken_twice(function() return call:take() end)
-      assert.is_nil(outer)
-      assert.is_true(inner == text("a"))
-    end
+    it("is another one, of a call's stream", function()
+      local both = 0
+      for _ = 1, 20 do
+        local call <close> = pair.call(channel, "server")
+        local accepted <close> = pair.take(server)
+        for _, letter in ipairs{ "a", "b", "c" } do pair.write(accepted, pair.message(text(letter))) end
+        accepted:finish()
+        pair.until_(function() return call:status() end, "the end of the call")
+        if takes_each(call) then both = both + 1 end
+      end
+      assert.is_true(both > 0)
+    end)
+
+    it("is another one, of a server's call", function()
+      local both = 0
+      for _ = 1, 20 do
+        local call <close> = pair.call(channel, "client")
+        local accepted <close> = pair.take(server)
+        for _, letter in ipairs{ "a", "b", "c" } do
+          pair.on_news(function() return call:write(pair.message(text(letter))) end, "room")
+        end
+        pair.half_close(call)
+        if takes_each(accepted) then both = both + 1 end
+      end
+      assert.is_true(both > 0)
+    end)
+
+    it("is the only reply of a call", function()
+      for _ = 1, 20 do
+        local call <close> = pair.call(channel, "unary")
+        local accepted <close> = pair.take(server)
+        accepted:reply(pair.message(text("a")))
+        pair.until_(function() return call:status() end, "the end of the call")
+        local outer, inner = taken_twice(function() return call:take() end)
+        assert.is_nil(outer)
+        assert.is_true(inner == text("a"))
+      end
+    end)
   end)
 end)
 

@@ -1,3 +1,4 @@
+local collector = require "spec.support.collector"
 local core = require "wgtwo.core"
 local every_type = require "spec.support.every_type"
 local schema = require("wgtwo.schema").default()
@@ -342,7 +343,7 @@ describe("totable", function()
       for i = 1, 40 do list[i] = { int32 = i, message = { string = "x" .. i } } end
       return list
     end)() }
-    collectgarbage("incremental", 1, 1000, 1)
+    collector.restless()
     local stop, ran = false, 0
     local function again()
       setmetatable({}, { __gc = function()
@@ -359,7 +360,7 @@ describe("totable", function()
     end
     stop = true
     collectgarbage()
-    collectgarbage("incremental", 200, 100, 13)
+    collector.rest()
     assert.is_true(ran > 0)
   end)
 end)

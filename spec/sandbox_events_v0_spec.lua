@@ -10,16 +10,12 @@ describe("sandbox events v0:", function()
   local sandbox, client
 
   setup(function()
-    sandbox = support.start{ clock = "virtual", clients = {
+    sandbox, client = support.start_with_client({ clock = "virtual", clients = {
       { id = "id", secret = "secret" }, { id = "other", secret = "secret2" },
-    } }
-    client = support.connect(sandbox)
+    } })
   end)
 
-  teardown(function()
-    client:close()
-    sandbox:close()
-  end)
+  teardown(function() support.close(sandbox, client) end)
 
   before_each(function() assert(sandbox:reset()) end)
 

@@ -12,16 +12,12 @@ describe("sandbox faults:", function()
   local sandbox, client
 
   setup(function()
-    sandbox = support.start{ clock = "virtual", seed = 3, clients = {
+    sandbox, client = support.start_with_client({ clock = "virtual", seed = 3, clients = {
       { id = "id", secret = "secret" }, { id = "other", secret = "secret2" },
-    } }
-    client = support.connect(sandbox)
+    } })
   end)
 
-  teardown(function()
-    client:close()
-    sandbox:close()
-  end)
+  teardown(function() support.close(sandbox, client) end)
 
   before_each(function() assert(sandbox:reset()) end)
 

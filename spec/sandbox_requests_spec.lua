@@ -240,14 +240,10 @@ describe("sandbox requests:", function()
   local sandbox, client
 
   setup(function()
-    sandbox = support.start{ clock = "virtual" }
-    client = support.connect(sandbox)
+    sandbox, client = support.start_with_client({ clock = "virtual" })
   end)
 
-  teardown(function()
-    client:close()
-    sandbox:close()
-  end)
+  teardown(function() support.close(sandbox, client) end)
 
   local function refusal(method, request)
     local resolved = schema.resolve(method)

@@ -15,14 +15,10 @@ describe("sandbox services:", function()
   local sandbox, client
 
   setup(function()
-    sandbox = support.start{ clock = "virtual" }
-    client = support.connect(sandbox)
+    sandbox, client = support.start_with_client({ clock = "virtual" })
   end)
 
-  teardown(function()
-    client:close()
-    sandbox:close()
-  end)
+  teardown(function() support.close(sandbox, client) end)
 
   before_each(function() assert(sandbox:reset()) end)
 

@@ -12,16 +12,12 @@ describe("sandbox SMS:", function()
   local sandbox, client, events
 
   setup(function()
-    sandbox = support.start{ clock = "virtual", clients = {
+    sandbox, client = support.start_with_client({ clock = "virtual", clients = {
       { id = "id", secret = "secret" }, { id = "other", secret = "secret2" },
-    } }
-    client = support.connect(sandbox, SCOPES)
+    } }, SCOPES)
   end)
 
-  teardown(function()
-    client:close()
-    sandbox:close()
-  end)
+  teardown(function() support.close(sandbox, client) end)
 
   before_each(function()
     assert(sandbox:reset())
@@ -130,7 +126,7 @@ describe("sandbox SMS:", function()
     end
   end)
 
-  it("a number that ends in 0404 is rejected, one that ends in 0503 fails for now; both with gRPC status OK", function()
+  it("a number in 0404 is rejected, one in 0503 fails temporarily; both with gRPC status OK", function()
     local function send(to)
       local reply = assert(call(V1 .. "SendTextToSubscriber", { content = "x", to_subscriber = to,
         from_address = "Shop" }))

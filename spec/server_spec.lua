@@ -6,7 +6,7 @@ local pair = require("spec.support.pair")
 local message, text = pair.message, pair.text
 
 describe("server", function()
-  local server, target, channel, open
+  local server, channel, open
 
   local function keep(op)
     open[#open + 1] = op
@@ -20,8 +20,7 @@ describe("server", function()
 
   before_each(function()
     open = {}
-    server, target = pair.server()
-    channel = pair.channel(target)
+    server, channel = pair.connected()
   end)
 
   after_each(function()

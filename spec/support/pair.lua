@@ -132,12 +132,32 @@ function pair.channel(target, arguments)
   return assert(core.channel({ target = target, plaintext = true, args = all }))
 end
 
+--- A server and a channel to it.
+-- @treturn server
+-- @treturn channel
+-- @treturn string target
+function pair.connected()
+  local server, target = pair.server()
+  return server, pair.channel(target), target
+end
+
 --- Starts a call: `kind` and what core.call takes, over what is usual here.
 function pair.call(channel, kind, options)
   local all = { path = "/test.Service/Method", kind = kind, reply = pair.TEXT }
   if kind == "unary" or kind == "server" then all.request = pair.message("request") end
   for key, value in pairs(options or {}) do all[key] = value end
   return core.call(channel, all)
+end
+
+--- Starts a call and accepts it; both are put into the list `open`, to be closed by whoever keeps it.
+-- @treturn call the client's side
+-- @treturn server_call the server's
+function pair.accepted(channel, server, open, kind, options)
+  local call = pair.call(channel, kind, options)
+  open[#open + 1] = call
+  local accepted = pair.take(server)
+  open[#open + 1] = accepted
+  return call, accepted
 end
 
 return pair

@@ -28,6 +28,18 @@ function support.connect(sandbox, scopes, id, secret)
   return assert(wgtwo.connect(options))
 end
 
+--- Starts a sandbox with a client of it, as `start` and `connect` do.
+function support.start_with_client(options, scopes)
+  local sandbox = support.start(options)
+  return sandbox, support.connect(sandbox, scopes)
+end
+
+--- Ends both.
+function support.close(sandbox, client)
+  client:close()
+  sandbox:close()
+end
+
 --- Waits until `condition()` is true.
 function support.until_(condition, what)
   local deadline = core.now() + LIMIT_SECONDS

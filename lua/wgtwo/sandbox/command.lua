@@ -43,7 +43,7 @@ its forwarder), token_url, ca (PEM), pid. Then:
   curl URL/admin/journal       the calls that came; see wgtwo/sandbox/admin.lua for the rest
   curl URL | jq -r .ca >ca.pem the authority, for others: grpcurl -cacert ca.pem TARGET list
 
-SMS to a number that ends in 0404 are rejected (SEND_STATUS_REJECT), to one that ends in 0503 they fail for now
+SMS to a number that ends in 0404 are rejected (SEND_STATUS_REJECT), to one that ends in 0503 they fail temporarily
 (SEND_STATUS_ERROR). What is as the platform documents it, and what the sandbox chose: wgtwo/sandbox/FIDELITY.md.
 ]]
 

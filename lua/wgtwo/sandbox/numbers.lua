@@ -2,7 +2,7 @@
 --
 -- Undocumented by the platform, so chosen here: numbers that begin with one of the subscriber prefixes belong to
 -- subscribers (default: +4799, which no Norwegian operator uses for people); numbers that end in 0404 cannot be reached
--- (SMS: REJECT), numbers that end in 0503 fail for now (SMS: ERROR).
+-- (SMS: REJECT), numbers that end in 0503 fail temporarily (SMS: ERROR).
 --
 -- @module wgtwo.sandbox.numbers
 
