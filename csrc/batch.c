@@ -4,7 +4,6 @@
 #include <grpc/slice.h>
 #include <grpc/support/alloc.h>
 #include <grpc/support/time.h>
-#include <stdio.h>
 #include <string.h>
 
 void outcome_init(Outcome *outcome) {
@@ -67,7 +66,10 @@ bool batch_start(Batch *batch, grpc_call *call, void *tag) {
 
 void copy_peer(grpc_call *call, char peer[PEER_SIZE]) {
   char *text = grpc_call_get_peer(call);
-  snprintf(peer, PEER_SIZE, "%s", text);
+  size_t length = strlen(text);
+  if (length >= PEER_SIZE) length = PEER_SIZE - 1;
+  memcpy(peer, text, length);
+  peer[length] = '\0';
   gpr_free(text);
 }
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* Blocks grow with the traffic, so that a quiet stream has a small one. A larger message has a block of its own. */
-enum { FIRST_BLOCK = 2 * 1024, LARGEST_BLOCK = 64 * 1024 };
+enum { FIRST_BLOCK = 256, LARGEST_BLOCK = 64 * 1024 };
 
 struct InboxBlock {
   _Atomic(InboxBlock *) next; /* set when nothing more is put into this one */

@@ -14,6 +14,7 @@ typedef struct Shown {
   const OpKind *kind;
   int holds; /* methods that look at it while they make Lua values */
   Op *owed;  /* closed meanwhile: the userdata's share, given up after them */
+  bool listed;
 } Shown;
 
 static OpKind *kinds; /* all registered kinds, of all Lua states; guarded by kinds_lock */
@@ -142,12 +143,19 @@ static void push_shown(lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &shown_key);
 }
 
-void op_adopt(lua_State *L, Op **box, Op *op) {
-  *box = op; /* from here on __gc releases it, also when the table below cannot grow */
+void op_adopt_unlisted(Op **box, Op *op) { *box = op; /* from here on __gc releases it */ }
+
+void op_list(lua_State *L, Op *op) {
   push_shown(L);
+  ((Shown *)lua_touserdata(L, -2))->listed = true;
   lua_pushvalue(L, -2);
   lua_rawsetp(L, -2, op);
   lua_pop(L, 1);
+}
+
+void op_adopt(lua_State *L, Op **box, Op *op) {
+  op_adopt_unlisted(box, op);
+  op_list(L, op);
 }
 
 bool op_push_shown(lua_State *L, Op *op) {
@@ -157,6 +165,13 @@ bool op_push_shown(lua_State *L, Op *op) {
   if (lua_isuserdata(L, -1)) return true;
   lua_pop(L, 1);
   return false;
+}
+
+Op **op_reuse(lua_State *L, int arg, OpKind *kind) {
+  Shown *shown = test_shown(L, arg, kind);
+  if (shown == NULL || shown->op != NULL || shown->holds > 0 || shown->owed != NULL || shown->listed) return NULL;
+  lua_pushvalue(L, arg);
+  return &shown->op;
 }
 
 static Shown *check_shown(lua_State *L, int arg, const OpKind *kind) {

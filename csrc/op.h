@@ -55,6 +55,12 @@ void op_kind_register(lua_State *L, OpKind *kind, const luaL_Reg *methods, lua_C
 Op **op_new_userdata(lua_State *L, OpKind *kind);
 /* Puts op into the userdata on top of the stack, which becomes one of its owners, in the caller's place. */
 void op_adopt(lua_State *L, Op **box, Op *op);
+/* The same of an operation that has no news for Lua until op_list is called with the userdata on top. */
+void op_adopt_unlisted(Op **box, Op *op);
+void op_list(lua_State *L, Op *op);
+/* Pushes the userdata at arg, to be used again, and returns its box; NULL, pushing nothing, unless it is a closed one of
+ * this kind that was never listed. */
+Op **op_reuse(lua_State *L, int arg, OpKind *kind);
 /* The operation of the userdata at arg; raises for another type, and for a closed one. */
 Op *op_check(lua_State *L, int arg, OpKind *kind);
 /* The same, NULL for a closed one. */

@@ -18,20 +18,33 @@
 #endif
 
 enum {
-  REQUESTS = 32,     /* outstanding in gRPC */
-  ACCEPTED_MAX = 256 /* calls that wait for Lua */
+  /* Requests that are outstanding in gRPC: few, since Debian's gRPC searches its list of outstanding tags for each one
+   * that returns; a call that finds none waits until one is repeated, which is at once. */
+  REQUESTS = 8,         /* for calls of methods that gRPC does not know */
+  METHOD_REQUESTS = 1,  /* for each that it knows */
+  ACCEPTED_MAX = 256    /* calls that wait for Lua, before requests are no longer repeated */
 };
 
 typedef struct Server Server;
+
+/* A method that gRPC knows, since all its calls begin with one message: it hands out a call together with that. */
+typedef struct Method {
+  struct Method *next;
+  void *handle; /* gRPC's */
+  grpc_slice path;
+} Method;
 
 /* One request for a call. It owns the server while it is outstanding. */
 typedef struct Request {
   Tag tag;
   Server *server;
+  Method *method; /* NULL: any that gRPC does not know */
+  struct Request *next_idle;
   grpc_call *call;
-  grpc_call_details details;
+  grpc_call_details details; /* filled for a call of any method */
+  gpr_timespec deadline;     /* this and what follows, for a call of `method` */
+  grpc_byte_buffer *message;
   grpc_metadata_array metadata;
-  bool outstanding; /* guarded by the server's lock */
 } Request;
 
 struct Server {
@@ -40,25 +53,35 @@ struct Server {
   atomic_bool has_stopped;
   grpc_server *grpc;
   grpc_completion_queue *queue;
-  bool started; /* Lua thread */
+  bool started;    /* Lua thread, as the next two until then */
+  Method *methods; /* a list */
+  size_t method_count;
+  Request *requests; /* made when it starts */
+  size_t request_count;
 
   pthread_mutex_t lock; /* guards what follows */
   bool closing;
-  ServerCall *accepted[ACCEPTED_MAX]; /* a ring; each entry owns its call */
+  Request *idle;         /* a list: those that are not outstanding */
+  ServerCall **accepted; /* a ring with a place for each request above ACCEPTED_MAX; each entry owns its call */
   size_t accepted_first, accepted_count;
-  size_t outstanding; /* requests */
-  Request requests[REQUESTS];
 };
 
 static Server *of_stopped(Tag *tag) { return (Server *)((char *)tag - offsetof(Server, stopped)); }
 
 static void destroy_server(Op *op) {
   Server *server = (Server *)op;
-  for (size_t i = 0; i < REQUESTS; i++) {
+  for (size_t i = 0; i < server->request_count; i++) {
     grpc_call_details_destroy(&server->requests[i].details);
     grpc_metadata_array_destroy(&server->requests[i].metadata);
   }
   if (server->grpc != NULL) grpc_server_destroy(server->grpc);
+  for (Method *method = server->methods, *next; method != NULL; method = next) {
+    next = method->next;
+    grpc_slice_unref(method->path);
+    free(method);
+  }
+  free(server->requests);
+  free(server->accepted);
   pthread_mutex_destroy(&server->lock);
   free(server);
 }
@@ -69,42 +92,79 @@ static Server *check_server(lua_State *L) { return (Server *)op_check(L, 1, &ser
 
 /* Accepting. All but the tag's callback with the lock held. */
 
+static void set_idle(Server *server, Request *request) {
+  request->next_idle = server->idle;
+  server->idle = request;
+}
+
+static grpc_call_error ask(Server *server, Request *request) {
+  if (request->method == NULL) {
+    return grpc_server_request_call(server->grpc, &request->call, &request->details, &request->metadata, server->queue,
+                                    server->queue, &request->tag);
+  }
+  return grpc_server_request_registered_call(server->grpc, request->method->handle, &request->call, &request->deadline,
+                                             &request->metadata, &request->message, server->queue, server->queue,
+                                             &request->tag);
+}
+
+/* A request is outstanding, unless too many calls wait for Lua. */
 static void request_call(Server *server, Request *request) {
-  if (server->closing || request->outstanding) return;
-  if (server->accepted_count + server->outstanding >= ACCEPTED_MAX) return; /* each that returns finds a place */
-  op_own(&server->op);
-  request->outstanding = true;
-  server->outstanding++;
-  if (grpc_server_request_call(server->grpc, &request->call, &request->details, &request->metadata, server->queue,
-                               server->queue, &request->tag) == GRPC_CALL_OK) {
+  if (server->closing) return;
+  if (server->accepted_count >= ACCEPTED_MAX) {
+    set_idle(server, request);
     return;
   }
-  request->outstanding = false;
-  server->outstanding--;
+  op_own(&server->op);
+  if (ask(server, request) == GRPC_CALL_OK) return;
+  /* Only a wrong use of the API gets here. */
   atomic_fetch_sub(&server->op.owners, 1); /* not the last one: whoever called this has one */
 }
 
-static void request_calls(Server *server) {
-  for (size_t i = 0; i < REQUESTS; i++) request_call(server, &server->requests[i]);
+static void request_idle(Server *server) {
+  while (server->idle != NULL && server->accepted_count < ACCEPTED_MAX) {
+    Request *request = server->idle;
+    server->idle = request->next_idle;
+    request_call(server, request);
+  }
+}
+
+static size_t accepted_size(const Server *server) { return ACCEPTED_MAX + server->request_count; }
+
+static void push_accepted(Server *server, ServerCall *call) {
+  server->accepted[(server->accepted_first + server->accepted_count++) % accepted_size(server)] = call;
 }
 
 static ServerCall *pop_accepted(Server *server) {
   ServerCall *call = server->accepted[server->accepted_first];
-  server->accepted_first = (server->accepted_first + 1) % ACCEPTED_MAX;
+  server->accepted_first = (server->accepted_first + 1) % accepted_size(server);
   server->accepted_count--;
+  return call;
+}
+
+/* The caller owns the result. NULL: memory is short. */
+static ServerCall *begin_call(Request *request) {
+  Loop *loop = request->server->op.loop;
+  ServerCall *call;
+  if (request->method != NULL) {
+    call = server_call_begin_with(loop, request->call, request->method->path, request->deadline, &request->metadata,
+                                  request->message);
+    request->message = NULL;
+  } else {
+    call = server_call_begin(loop, request->call, request->details.method, request->details.deadline,
+                             &request->metadata);
+    grpc_call_details_destroy(&request->details);
+    grpc_call_details_init(&request->details);
+  }
   return call;
 }
 
 static void on_requested(Tag *tag, bool ok) {
   Request *request = (Request *)((char *)tag - offsetof(Request, tag));
   Server *server = request->server;
-  ServerCall *call =
-      ok ? server_call_begin(server->op.loop, request->call, &request->details, &request->metadata) : NULL;
+  ServerCall *call = ok ? begin_call(request) : NULL;
   pthread_mutex_lock(&server->lock);
-  request->outstanding = false;
-  server->outstanding--;
   bool keep = call != NULL && !server->closing;
-  if (keep) server->accepted[(server->accepted_first + server->accepted_count++) % ACCEPTED_MAX] = call;
+  if (keep) push_accepted(server, call);
   if (ok) request_call(server, request);
   pthread_mutex_unlock(&server->lock);
   if (keep) {
@@ -140,12 +200,6 @@ static int new_server(lua_State *L) {
   op_init(&server->op, &server_kind, loop);
   pthread_mutex_init(&server->lock, NULL);
   server->queue = queue;
-  for (size_t i = 0; i < REQUESTS; i++) {
-    server->requests[i].server = server;
-    server->requests[i].tag.done = on_requested;
-    grpc_call_details_init(&server->requests[i].details);
-    grpc_metadata_array_init(&server->requests[i].metadata);
-  }
   grpc_channel_args channel_args = { count, args };
   sigset_t before;
   signals_block(&before);
@@ -208,16 +262,64 @@ static int server_listen(lua_State *L) {
   return 1;
 }
 
+/* server:expect(path): calls of this method begin with one message, and are handed out together with it. */
+static int server_expect(lua_State *L) {
+  Server *server = check_server(L);
+  size_t length;
+  const char *path = luaL_checklstring(L, 2, &length);
+  if (server->started) return luaL_error(L, "server:expect comes before server:start");
+  Method *method = calloc(1, sizeof *method);
+  if (method == NULL) return luaL_error(L, "not enough memory");
+  method->handle =
+      grpc_server_register_method(server->grpc, path, NULL, GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
+  if (method->handle == NULL) {
+    free(method);
+    return luaL_error(L, "server:expect: %s is expected already, or is no path", path);
+  }
+  method->path = grpc_slice_from_copied_buffer(path, length);
+  method->next = server->methods;
+  server->methods = method;
+  server->method_count++;
+  return 0;
+}
+
+static Request *add_requests(Server *server, Request *next, Method *method, size_t count) {
+  for (size_t i = 0; i < count; i++, next++) {
+    next->server = server;
+    next->method = method;
+    next->tag.done = on_requested;
+    grpc_call_details_init(&next->details);
+    grpc_metadata_array_init(&next->metadata);
+    set_idle(server, next);
+  }
+  return next;
+}
+
+/* False: memory is short. */
+static bool make_requests(Server *server) {
+  size_t count = REQUESTS + METHOD_REQUESTS * server->method_count;
+  server->requests = calloc(count, sizeof *server->requests);
+  server->accepted = calloc(ACCEPTED_MAX + count, sizeof(ServerCall *));
+  if (server->requests == NULL || server->accepted == NULL) return false;
+  server->request_count = count;
+  Request *next = add_requests(server, server->requests, NULL, REQUESTS);
+  for (Method *method = server->methods; method != NULL; method = method->next) {
+    next = add_requests(server, next, method, METHOD_REQUESTS);
+  }
+  return true;
+}
+
 static int server_start(lua_State *L) {
   Server *server = check_server(L);
   if (server->started) return 0;
   server->started = true;
+  if (!make_requests(server)) return luaL_error(L, "not enough memory");
   sigset_t before;
   signals_block(&before);
   grpc_server_start(server->grpc);
   signals_restore(&before);
   pthread_mutex_lock(&server->lock);
-  request_calls(server);
+  request_idle(server);
   pthread_mutex_unlock(&server->lock);
   return 0;
 }
@@ -235,17 +337,18 @@ static ServerCall *take_accepted(Server *server) {
   pthread_mutex_lock(&server->lock);
   if (server->accepted_count > 0) {
     call = pop_accepted(server);
-    if (server->outstanding < REQUESTS) request_calls(server);
+    request_idle(server);
   }
   pthread_mutex_unlock(&server->lock);
   return call;
 }
 
-/* server:take() -> the next call, or false: the server becomes ready when there is one */
+/* server:take([spare]) -> the next call, or false: the server becomes ready when there is one. `spare` is a call that is
+ * closed and was never watched: nobody needs it any more, so its userdata may show the next one. */
 static int server_take(lua_State *L) {
   Server *server = check_server(L);
   op_hold(L);
-  Op **box = has_accepted(server) ? server_call_new_userdata(L) : NULL;
+  Op **box = has_accepted(server) ? server_call_userdata(L, 2) : NULL;
   ServerCall *call = box != NULL ? take_accepted(server) : NULL; /* a finalizer may have closed the server meanwhile */
   if (call == NULL) {
     lua_pushboolean(L, 0);
@@ -271,11 +374,8 @@ static void stop_accepting(Server *server) {
   pthread_mutex_lock(&server->lock);
   bool again = server->closing;
   server->closing = true;
-  ServerCall *refused[ACCEPTED_MAX];
-  size_t count = 0;
-  while (server->accepted_count > 0) refused[count++] = pop_accepted(server);
   pthread_mutex_unlock(&server->lock);
-  for (size_t i = 0; i < count; i++) server_call_refuse(refused[i]);
+  for (ServerCall *call; (call = take_accepted(server)) != NULL;) server_call_refuse(call);
   if (again) return;
   op_own(&server->op);
   server->stopped.done = on_stopped;
@@ -305,9 +405,10 @@ static int server_close(lua_State *L) {
 }
 
 void server_register(lua_State *L) {
-  static const luaL_Reg methods[] = { { "listen", server_listen },   { "start", server_start },
-                                      { "take", server_take },       { "shutdown", server_shutdown },
-                                      { "stopped", server_stopped }, { NULL, NULL } };
+  static const luaL_Reg methods[] = { { "listen", server_listen },     { "expect", server_expect },
+                                      { "start", server_start },       { "take", server_take },
+                                      { "shutdown", server_shutdown }, { "stopped", server_stopped },
+                                      { NULL, NULL } };
   static const luaL_Reg functions[] = { { "server", new_server }, { NULL, NULL } };
   op_kind_register(L, &server_kind, methods, server_close);
   server_call_register(L);

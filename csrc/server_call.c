@@ -24,7 +24,7 @@ struct ServerCall {
 
   Inbox inbox;
   grpc_byte_buffer *arriving; /* of the batch `received` */
-  int was_cancelled;          /* of the batch `over` */
+  int was_cancelled;          /* of the batch that asks for the end */
 
   pthread_mutex_t lock; /* guards what follows; batches are started with it held */
   grpc_call *grpc;      /* NULL once no batch is outstanding and none will be */
@@ -32,7 +32,8 @@ struct ServerCall {
   bool shown;           /* a userdata is to be told of news */
   bool wants_message, wants_room;
   bool half_closed; /* the client has sent its last message */
-  bool ended;       /* `over` has returned: nothing can be sent any more */
+  bool watched;     /* its end is asked for, by the batch `over` or the one that sends the status */
+  bool ended;       /* that has returned: nothing can be sent any more */
   bool cancelled;
 
   Outbox outbox;
@@ -40,6 +41,7 @@ struct ServerCall {
   bool sending, headers_due, headers_sent;
   bool finished; /* no more messages come: status is sent after the last */
   bool status_sent;
+  bool ends_with_sent; /* the batch `sent` asks for the end */
   Metadata *headers, *trailers;
   grpc_status_code code;
   grpc_slice status_text;
@@ -93,11 +95,23 @@ static grpc_op status_op(ServerCall *call) {
   return op;
 }
 
+static grpc_op over_op(ServerCall *call) {
+  call->watched = true;
+  return (grpc_op){ .op = GRPC_OP_RECV_CLOSE_ON_SERVER, .data.recv_close_on_server.cancelled = &call->was_cancelled };
+}
+
+/* Asks for the end, once. */
+static void watch_end(ServerCall *call) {
+  if (call->watched || call->grpc == NULL) return;
+  grpc_op op = over_op(call);
+  start_batch(call, &op, 1, &call->over);
+}
+
 /* Sends what is due next, unless something is under way: headers, one message, and the status behind the last message.
  */
 static void send_next(ServerCall *call) {
   if (call->sending || call->ended || call->grpc == NULL || call->status_sent) return;
-  grpc_op ops[3];
+  grpc_op ops[4];
   size_t n = 0;
   bool message = call->outbox.count > 0, status = call->finished && call->outbox.count <= 1;
   if (!call->headers_sent && (message || status || call->headers_due)) {
@@ -108,6 +122,8 @@ static void send_next(ServerCall *call) {
   if (status) {
     ops[n++] = status_op(call);
     call->status_sent = true;
+    call->ends_with_sent = !call->watched;
+    if (call->ends_with_sent) ops[n++] = over_op(call);
   }
   if (n == 0) return;
   call->sending = true;
@@ -158,17 +174,24 @@ static void on_received(Tag *tag, bool ok) {
   returned(call, tell);
 }
 
+static void note_end(ServerCall *call) {
+  call->ended = true;
+  call->cancelled = call->was_cancelled != 0;
+}
+
 static void on_sent(Tag *tag, bool ok) {
   ServerCall *call = of_sent(tag);
   pthread_mutex_lock(&call->lock);
   call->batches--;
   call->sending = false;
+  if (call->ends_with_sent) note_end(call);
   if (call->leaving != NULL) grpc_byte_buffer_destroy(call->leaving);
   call->leaving = NULL;
   if (ok) {
     send_next(call);
   } else {
-    outbox_clear(&call->outbox); /* cancelled: `over` is on its way */
+    outbox_clear(&call->outbox); /* cancelled */
+    watch_end(call);
   }
   bool tell = call->wants_room && outbox_is_low(&call->outbox);
   if (tell) call->wants_room = false;
@@ -180,8 +203,7 @@ static void on_over(Tag *tag, bool ok) {
   (void)ok;
   pthread_mutex_lock(&call->lock);
   call->batches--;
-  call->ended = true;
-  call->cancelled = call->was_cancelled != 0;
+  note_end(call);
   returned(call, true);
 }
 
@@ -218,7 +240,9 @@ static void destroy_call(Op *op) {
 
 static OpKind call_kind = { .name = "wgtwo.server_call", .destroy = destroy_call };
 
-ServerCall *server_call_begin(Loop *loop, grpc_call *grpc, grpc_call_details *details, grpc_metadata_array *metadata) {
+/* NULL: memory is short, and the call is cancelled. */
+static ServerCall *new_call(Loop *loop, grpc_call *grpc, grpc_slice path, gpr_timespec deadline,
+                            grpc_metadata_array *metadata) {
   ServerCall *call = calloc(1, sizeof *call);
   if (call == NULL) {
     grpc_call_cancel_with_status(grpc, GRPC_STATUS_RESOURCE_EXHAUSTED, "not enough memory", NULL);
@@ -230,22 +254,44 @@ ServerCall *server_call_begin(Loop *loop, grpc_call *grpc, grpc_call_details *de
   call->sent.done = on_sent;
   call->over.done = on_over;
   call->grpc = grpc;
-  call->path = details->method;
-  call->deadline = details->deadline;
-  grpc_slice_unref(details->host);
-  details->method = details->host = grpc_empty_slice();
+  call->path = grpc_slice_ref(path);
+  call->deadline = deadline;
   call->metadata = *metadata;
   hold_metadata(&call->metadata);
   grpc_metadata_array_init(metadata);
   call->status_text = grpc_empty_slice();
   inbox_init(&call->inbox);
   pthread_mutex_init(&call->lock, NULL);
+  return call;
+}
 
+ServerCall *server_call_begin(Loop *loop, grpc_call *grpc, grpc_slice path, gpr_timespec deadline,
+                              grpc_metadata_array *metadata) {
+  ServerCall *call = new_call(loop, grpc, path, deadline, metadata);
+  if (call == NULL) return NULL;
   pthread_mutex_lock(&call->lock);
-  grpc_op over = { .op = GRPC_OP_RECV_CLOSE_ON_SERVER, .data.recv_close_on_server.cancelled = &call->was_cancelled };
-  start_batch(call, &over, 1, &call->over);
+  watch_end(call);
   receive_next(call);
   pthread_mutex_unlock(&call->lock);
+  return call;
+}
+
+ServerCall *server_call_begin_with(Loop *loop, grpc_call *grpc, grpc_slice path, gpr_timespec deadline,
+                                   grpc_metadata_array *metadata, grpc_byte_buffer *message) {
+  ServerCall *call = new_call(loop, grpc, path, deadline, metadata);
+  if (call != NULL) {
+    call->half_closed = true;
+    bool kept = message != NULL && inbox_put(&call->inbox, message) != INBOX_NO_MEMORY;
+    if (!kept) {
+      pthread_mutex_lock(&call->lock);
+      watch_end(call);
+      if (message != NULL) {
+        grpc_call_cancel_with_status(grpc, GRPC_STATUS_RESOURCE_EXHAUSTED, "not enough memory", NULL);
+      }
+      pthread_mutex_unlock(&call->lock);
+    }
+  }
+  if (message != NULL) grpc_byte_buffer_destroy(message);
   return call;
 }
 
@@ -253,6 +299,7 @@ ServerCall *server_call_begin(Loop *loop, grpc_call *grpc, grpc_call_details *de
 static void cancel(ServerCall *call, grpc_status_code code, const char *text) {
   call->finished = true;
   outbox_clear(&call->outbox);
+  watch_end(call);
   if (call->grpc != NULL && !call->ended) grpc_call_cancel_with_status(call->grpc, code, text, NULL);
 }
 
@@ -268,13 +315,18 @@ static void let_go(ServerCall *call, grpc_status_code code, const char *text) {
 
 void server_call_refuse(ServerCall *call) { let_go(call, GRPC_STATUS_UNAVAILABLE, "the server is closing"); }
 
-Op **server_call_new_userdata(lua_State *L) { return op_new_userdata(L, &call_kind); }
+Op **server_call_userdata(lua_State *L, int spare) {
+  Op **box = lua_isnoneornil(L, spare) ? NULL : op_reuse(L, spare, &call_kind);
+  return box != NULL ? box : op_new_userdata(L, &call_kind);
+}
 
 void server_call_show(lua_State *L, Op **box, ServerCall *call) {
   pthread_mutex_lock(&call->lock);
   call->shown = true;
+  bool watched = call->watched;
   pthread_mutex_unlock(&call->lock);
-  op_adopt(L, box, &call->op);
+  op_adopt_unlisted(box, &call->op);
+  if (watched) op_list(L, &call->op);
 }
 
 /* Lua */
@@ -314,16 +366,41 @@ static int call_metadata(lua_State *L) {
   return 0;
 }
 
+static const char packed_key = 0; /* registry: the last packed metadata; most calls of a client have the same */
+
 static void add_packed(luaL_Buffer *text, grpc_slice slice) {
   uint32_t length = (uint32_t)GRPC_SLICE_LENGTH(slice);
   luaL_addlstring(text, (const char *)&length, sizeof length);
   luaL_addlstring(text, (const char *)GRPC_SLICE_START_PTR(slice), length);
 }
 
+/* Where the bytes behind this packed slice begin; NULL: it is another one. */
+static const char *behind_packed(const char *at, const char *end, grpc_slice slice) {
+  uint32_t length = (uint32_t)GRPC_SLICE_LENGTH(slice);
+  if ((size_t)(end - at) < sizeof length + length || memcmp(at, &length, sizeof length) != 0) return NULL;
+  at += sizeof length;
+  return memcmp(at, GRPC_SLICE_START_PTR(slice), length) == 0 ? at + length : NULL;
+}
+
+/* Pushes the last packed metadata. Whether these are the same. */
+static bool push_last_packed(lua_State *L, const grpc_metadata_array *metadata) {
+  size_t length;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &packed_key);
+  const char *at = lua_tolstring(L, -1, &length);
+  if (at == NULL) return false;
+  const char *end = at + length;
+  for (size_t i = 0; i < metadata->count && at != NULL; i++) {
+    at = behind_packed(at, end, metadata->metadata[i].key);
+    if (at != NULL) at = behind_packed(at, end, metadata->metadata[i].value);
+  }
+  return at != NULL && at == end;
+}
+
 /* call:packed_metadata() -> all keys and values in one string, each as string.unpack's "s4" reads it: for whoever keeps
  * many and looks at few. */
 static int call_packed_metadata(lua_State *L) {
   ServerCall *call = check_call(L);
+  if (push_last_packed(L, &call->metadata)) return 1;
   luaL_Buffer text;
   luaL_buffinit(L, &text);
   op_hold(L);
@@ -333,6 +410,8 @@ static int call_packed_metadata(lua_State *L) {
   }
   op_let_go(L);
   luaL_pushresult(&text);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &packed_key);
   return 1;
 }
 
@@ -380,6 +459,18 @@ static int call_over(lua_State *L) {
   pthread_mutex_unlock(&call->lock);
   lua_pushboolean(L, over);
   return 1;
+}
+
+/* call:watch(): the call becomes ready when it has news, such as its end. Calls that the server does not expect do in
+ * any case. */
+static int call_watch(lua_State *L) {
+  ServerCall *call = check_call(L);
+  lua_settop(L, 1);
+  op_list(L, &call->op);
+  pthread_mutex_lock(&call->lock);
+  watch_end(call);
+  pthread_mutex_unlock(&call->lock);
+  return 0;
 }
 
 /* The inbox was parked and is empty now: read on. */
@@ -441,9 +532,8 @@ static int call_take(lua_State *L) {
 
 typedef enum Put { PUT_DONE, PUT_FULL, PUT_OVER, PUT_NO_MEMORY } Put;
 
-/* Queues one message and starts to send. `last`: the status follows, and the bounds do not hold. */
-static Put put(ServerCall *call, const char *bytes, size_t length, bool last) {
-  grpc_byte_buffer *buffer = byte_buffer_new(bytes, length);
+/* Queues one message, taking it over, and starts to send. `last`: the status follows, and the bounds do not hold. */
+static Put put(ServerCall *call, grpc_byte_buffer *buffer, size_t length, bool last) {
   pthread_mutex_lock(&call->lock);
   Put result = PUT_DONE;
   if (call->ended || call->finished) {
@@ -472,13 +562,34 @@ static int push_put(lua_State *L, Put result) {
   return 1;
 }
 
-/* call:write(bytes) -> true: queued; false: the queue is full, the call becomes ready when there is room; nil: it is
- * over */
+/* The strings from index 2 on, one after the other, as a buffer of *length bytes that the caller owns. */
+static grpc_byte_buffer *joined(lua_State *L, size_t *length) {
+  int parts = lua_gettop(L);
+  size_t part;
+  *length = 0;
+  for (int i = 2; i <= parts || i == 2; i++) {
+    luaL_checklstring(L, i, &part);
+    *length += part;
+  }
+  grpc_slice slice = grpc_slice_malloc(*length);
+  unsigned char *end = GRPC_SLICE_START_PTR(slice);
+  for (int i = 2; i <= parts; i++) {
+    const char *bytes = lua_tolstring(L, i, &part);
+    memcpy(end, bytes, part);
+    end += part;
+  }
+  grpc_byte_buffer *buffer = grpc_raw_byte_buffer_create(&slice, 1);
+  grpc_slice_unref(slice);
+  return buffer;
+}
+
+/* call:write(bytes, …) -> true: queued; false: the queue is full, the call becomes ready when there is room; nil: it is
+ * over. Several strings are the parts of one message. */
 static int call_write(lua_State *L) {
   ServerCall *call = check_call(L);
   size_t length;
-  const char *bytes = luaL_checklstring(L, 2, &length);
-  return push_put(L, put(call, bytes, length, false));
+  grpc_byte_buffer *message = joined(L, &length);
+  return push_put(L, put(call, message, length, false));
 }
 
 /* call:reply(bytes) -> true, or nil when it is over: the one answer of a unary call, with status OK, in one batch */
@@ -486,7 +597,7 @@ static int call_reply(lua_State *L) {
   ServerCall *call = check_call(L);
   size_t length;
   const char *bytes = luaL_checklstring(L, 2, &length);
-  return push_put(L, put(call, bytes, length, true));
+  return push_put(L, put(call, byte_buffer_new(bytes, length), length, true));
 }
 
 /* call:headers([list]): sends the initial metadata now; without it they leave with the first message. Raises when they
@@ -560,7 +671,8 @@ void server_call_register(lua_State *L) {
     { "peer", call_peer },           { "deadline", call_deadline }, { "over", call_over },
     { "cancelled", call_cancelled }, { "take", call_take },         { "write", call_write },
     { "reply", call_reply },         { "headers", call_headers },   { "finish", call_finish },
-    { "reset", call_reset },         { "queued", call_queued },     { NULL, NULL }
+    { "reset", call_reset },         { "queued", call_queued },     { "watch", call_watch },
+    { NULL, NULL }
   };
   op_kind_register(L, &call_kind, methods, call_close);
 }

@@ -453,10 +453,15 @@ function core.server(arguments) end
 ---@return string? reason
 function server:listen(address, tls) end
 
+---Calls of this method begin with one message, and are handed out together with it. Before start.
+---@param path string "/pkg.Service/Method"
+function server:expect(path) end
+
 function server:start() end
 
+---@param spare? wgtwo.server_call closed and never watched: its userdata may show the next call
 ---@return wgtwo.server_call|false
-function server:take() end
+function server:take(spare) end
 
 ---No new calls; the server becomes ready when the last of those that go on has ended. close ends them now.
 function server:shutdown() end
@@ -491,15 +496,18 @@ function server_call:cancelled() end
 ---@return boolean over nothing can be sent any more
 function server_call:over() end
 
+---An expected call becomes ready when it has news, such as its end, from now on; others do in any case.
+function server_call:watch() end
+
 ---The next message; false: none yet; nil: half-closed or over.
 ---@param of? wgtwo.type
 ---@return wgtwo.message|string|false|nil
 ---@return string? reason
 function server_call:take(of) end
 
----@param bytes string
+---@param ... string the parts of one message
 ---@return boolean? queued false: the queue is full; nil: the call is over
-function server_call:write(bytes) end
+function server_call:write(...) end
 
 ---The one answer of a unary call.
 ---@param bytes string

@@ -56,7 +56,6 @@ end
 --- A stream has ended. A connection without streams is forgotten: its next stream begins a new age.
 function age.closed(sandbox, exchange)
   local connection = exchange.connection
-  if not connection then return end
   connection.streams = connection.streams - 1
   if connection.streams > 0 then return end
   sandbox.clock:cancel(connection.timer)

@@ -11,10 +11,12 @@ Calls.__index = Calls
 
 local calls = {}
 
+local TOGETHER <const> = 64 -- calls whose acknowledgements make room before deliveries go on: one write for many, and no long wait
+
 --- @tparam table sandbox the server
 -- @treturn table
 function calls.new(sandbox)
-  local self = setmetatable({ sandbox = sandbox, routes = {}, open = {}, count = 0 }, Calls)
+  local self = setmetatable({ sandbox = sandbox, routes = {}, open = {}, spare = nil, spare_call = nil }, Calls)
   self.on_news = function(call)
     local found = self.open[call]
     if found then found:news() end
@@ -26,6 +28,28 @@ end
 -- @tparam table route `method`, and one of `unary`, `stream`, `bidi`
 function Calls:add(route)
   self.routes[route.method.path] = route
+end
+
+--- Lets the server's port know the unary methods: their calls arrive together with their request.
+-- @tparam userdata server of the core, before it starts
+function Calls:announce(server)
+  for path, route in pairs(self.routes) do
+    if route.unary then server:expect(path) end
+  end
+end
+
+--- Follows a call until it is over.
+function Calls:keep(exchange)
+  local call = exchange.call
+  self.open[call] = exchange
+  self.sandbox.reactor:watch(call, self.on_news)
+  call:watch()
+end
+
+--- No more.
+function Calls:forget(exchange)
+  self.open[exchange.call] = nil
+  self.sandbox.reactor:forget(exchange.call)
 end
 
 local function refuse(call, entry, reason)
@@ -49,20 +73,26 @@ function Calls:accept(call)
   entry.client = principal.client
   local faulty = sandbox.faults:strike_call(route.method.name, principal.client)
   entry.fault = faulty and true or nil
-  local started = exchange.new(self, call, route, entry, principal, faulty)
-  self.open[call] = started
-  self.count = self.count + 1
-  sandbox.reactor:watch(call, self.on_news)
-  started:start()
+  local begun = self.spare or exchange.new(self)
+  self.spare = nil
+  begun:begin(call, route, entry, principal, faulty)
+  if begun:is_spare() then self.spare, self.spare_call = begun, call end
+end
+
+-- Takes some of the calls that have arrived. True: there may be more.
+local function accept_some(self, server)
+  local hold <close> = self.sandbox.subscriptions:hold() -- luacheck: ignore 211
+  for _ = 1, TOGETHER do
+    local call = server:take(self.spare_call)
+    if not call then return false end
+    self:accept(call)
+  end
+  return true
 end
 
 --- Takes every call that has arrived.
 function Calls:accept_all(server)
-  local call = server:take()
-  while call do
-    self:accept(call)
-    call = server:take()
-  end
+  repeat until not accept_some(self, server)
 end
 
 --- Ends every call.

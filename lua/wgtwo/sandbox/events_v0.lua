@@ -17,7 +17,10 @@ local subscription = require "wgtwo.sandbox.subscription"
 
 local events_v0 = {}
 
--- The fields of wgtwo.events.v0.EventMetadata.
+local head <const>, integer <const> = framing.head, framing.integer
+
+-- The field of wgtwo.events.v0.SubscribeEventsResponse, of its Event, and those of that one's EventMetadata.
+local EVENT <const>, METADATA <const> = 1, 1
 local SEQUENCE <const>, IS_REDELIVERED <const>, ACK_INBOX <const> = 1, 2, 3
 local REDELIVERED <const> = framing.integer(IS_REDELIVERED, 1)
 
@@ -25,10 +28,12 @@ local Member = {}
 Member.__index = Member
 
 function Member:send(event, is_redelivered)
-  local metadata = framing.integer(SEQUENCE, event.id) .. (is_redelivered and REDELIVERED or "") .. self.inbox_field
-  local sub = self.subscription
+  local sub, inbox, body = self.subscription, self.inbox_field, event.body
   local owner = sub.log:owner(event, sub.client)
-  return self.exchange:send(framing.field(1, framing.field(1, metadata) .. event.body .. owner))
+  local numbers = integer(SEQUENCE, event.id) .. (is_redelivered and REDELIVERED or "")
+  local metadata = head(METADATA, #numbers + #inbox)
+  return self.exchange:send(head(EVENT, #metadata + #numbers + #inbox + #body + #owner) .. metadata .. numbers, inbox,
+    body, owner)
 end
 
 function Member:finish(reason)

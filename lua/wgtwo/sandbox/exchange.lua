@@ -7,6 +7,7 @@
 --     both: they send when they like, and return nil and a status where the call fails at once.
 --
 -- Whatever a handler keeps (timers, members) it gives back in `on_close`, which is called once, however the call ends.
+-- The handler of a unary call does not keep the exchange: it may be another call's afterwards.
 --
 -- @module wgtwo.sandbox.exchange
 
@@ -49,19 +50,18 @@ function Exchange:send_headers()
 end
 
 --- Sends one reply of a stream.
--- @tparam string bytes
--- @treturn ?boolean true; false where there is no room; nil where the call is over
-function Exchange:send(bytes)
-  if self.faulty then return self.faulty:send(self, bytes) end
-  return self:transmit(bytes)
+-- @tparam string ... its bytes, in parts
+-- @treturn boolean whether there was room
+function Exchange:send(...)
+  if self.faulty then return self.faulty:send(self, table.concat{ ... }) end
+  return self:transmit(...)
 end
 
 --- The same, past all faults.
-function Exchange:transmit(bytes)
-  local sent = self.call:write(bytes)
-  if sent then self.entry:sent(bytes) end
-  if sent == nil then return false end -- on_close is on its way
-  return sent
+function Exchange:transmit(...)
+  if not self.call:write(...) then return false end -- no room; or it is over, and on_close is on its way
+  self.entry:sent(...)
+  return true
 end
 
 --- Ends the call.
@@ -75,6 +75,11 @@ function Exchange:finish(reason)
   self:release()
 end
 
+local function keep(self)
+  self.kept = true
+  self.calls:keep(self)
+end
+
 -- The course of a call ------------------------------------------------------------------------------------------------
 
 --- Lets go of everything, once.
@@ -82,15 +87,14 @@ function Exchange:release()
   if self.released then return end
   self.released = true
   local calls = self.calls
-  calls.open[self.call] = nil
-  calls.count = calls.count - 1
-  calls.sandbox.reactor:forget(self.call)
-  local clock = calls.sandbox.clock
+  if self.kept then calls:forget(self) end
   if self.timers then
-    for timer in pairs(self.timers) do clock:cancel(timer) end
+    for timer in pairs(self.timers) do calls.sandbox.clock:cancel(timer) end
   end
-  age.closed(calls.sandbox, self)
-  if self.closing then self.closing() end
+  if self.connection then age.closed(calls.sandbox, self) end
+  local closing = self.closing
+  self.closing = nil
+  if closing then closing() end
   self.call:close()
 end
 
@@ -238,29 +242,41 @@ function Exchange:news()
   if self.room and not self.finished then self.room() end
 end
 
---- A call has arrived.
+--- One that has yet to begin.
 -- @tparam table calls
+-- @treturn table
+function exchange.new(calls)
+  return setmetatable({ calls = calls, call = false, route = false, method = false, entry = false, client = nil,
+    scopes = nil, user = nil, faulty = nil, started = false, finished = false, released = false,
+    request_taken = false }, Exchange)
+end
+
+--- A call has arrived: handles it. Most unary calls are over after that; another is followed until it is.
 -- @tparam userdata call of the core
 -- @tparam table route
 -- @tparam table entry of the journal
 -- @tparam table principal `client`, `scopes`, `user`
 -- @tparam ?table faulty the fault that strikes this call
--- @treturn table
-function exchange.new(calls, call, route, entry, principal, faulty)
-  return setmetatable({ calls = calls, call = call, route = route, method = route.method, entry = entry,
-    client = principal.client, scopes = principal.scopes, user = principal.user, faulty = faulty, started = false,
-    finished = false, released = false, request_taken = false }, Exchange)
+function Exchange:begin(call, route, entry, principal, faulty)
+  self.call, self.route, self.method, self.entry, self.faulty = call, route, route.method, entry, faulty
+  self.client, self.scopes, self.user = principal.client, principal.scopes, principal.user
+  self.started, self.finished, self.released, self.request_taken = false, false, false, false
+  local is_stream = route.unary == nil
+  if is_stream then keep(self) end
+  start(self)
+  if not is_stream and not self.released then keep(self) end
+end
+
+--- Whether it was over at once. Nothing but its handler has seen it then: it can begin again, with another call.
+-- @treturn boolean
+function Exchange:is_spare()
+  return self.released and not self.kept and not self.faulty
 end
 
 --- Whether its handler has it: the request is here, where one is to come, and no fault holds it.
 -- @treturn boolean
 function Exchange:is_handled()
   return self.started and (self.route.bidi ~= nil or self.request_taken)
-end
-
---- Starts to handle it.
-function Exchange:start()
-  start(self)
 end
 
 return exchange

@@ -274,7 +274,7 @@ local function end_stream(self, exchange)
 end
 
 --- Sends one message of a stream, or what becomes of it.
--- @treturn ?boolean as exchange:send
+-- @treturn boolean as exchange:send
 function Strike:send(exchange, bytes)
   if self.over then return true end -- it is lost with the stream
   self.sent = self.sent + 1

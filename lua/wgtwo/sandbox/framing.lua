@@ -8,8 +8,17 @@ local framing = {}
 
 local char = string.char
 
+local short = {} -- integer → varint, of one and two bytes: lengths, of which there are few
+
+for n = 0, 0x7F do short[n] = char(n) end
+for n = 0x80, 0xFFF do short[n] = char(n & 0x7F | 0x80, n >> 7) end
+
+--- An integer as a varint.
+-- @tparam int n 0 or more
+-- @treturn string
 local function varint(n)
-  if n < 0x80 then return char(n) end
+  local known = short[n]
+  if known then return known end
   if n < 0x4000 then return char(n & 0x7F | 0x80, n >> 7) end
   if n < 0x200000 then return char(n & 0x7F | 0x80, n >> 7 & 0x7F | 0x80, n >> 14) end
   local bytes = {}
@@ -19,6 +28,14 @@ local function varint(n)
   end
   bytes[#bytes + 1] = char(n)
   return table.concat(bytes)
+end
+
+--- What stands before the content of a field.
+-- @tparam int number of the field
+-- @tparam int length of its content, in bytes
+-- @treturn string
+function framing.head(number, length)
+  return varint(number << 3 | 2) .. varint(length)
 end
 
 --- A field that holds an integer or a boolean.
@@ -34,7 +51,7 @@ end
 -- @tparam string bytes its content
 -- @treturn string
 function framing.field(number, bytes)
-  return varint(number << 3 | 2) .. varint(#bytes) .. bytes
+  return framing.head(number, #bytes) .. bytes
 end
 
 --- A field that no message of the API has, to make one larger.

@@ -238,6 +238,7 @@ function server.new(settings)
     self.state, problem = state.open(self, settings.state)
     if not self.state then return nil, problem end
   end
+  self.calls:announce(self.grpc)
   self.grpc:start()
   return self
 end

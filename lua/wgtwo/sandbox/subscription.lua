@@ -18,7 +18,7 @@ local subscription = {}
 subscription.ANONYMOUS = ""
 
 --- A subscription without members.
--- @tparam table fields `name` (for people), `log`, `clock`, `kinds` (set of names), `client`, `cursor` (the next event
+-- @tparam table fields `name` (for people), `all` (the subscriptions that it is one of), `log`, `clock`, `kinds` (set of names), `client`, `cursor` (the next event
 --   to look at), `kept` (seconds that it outlives its last member), `exclusive` (one member at a time), `key`
 -- @treturn table
 function subscription.new(fields)
@@ -157,8 +157,14 @@ local function delivered(self, member, event, record)
   end
 end
 
---- Delivers what can be delivered now.
+--- Delivers what can be delivered now, or as soon as deliveries are no longer held.
 function Subscription:pump()
+  local held = self.all.held
+  if held then
+    if not self.is_held then held[#held + 1] = self end
+    self.is_held = true
+    return
+  end
   while true do
     local member, index = next_member(self)
     if not member then return end

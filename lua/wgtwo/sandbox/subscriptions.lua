@@ -15,7 +15,8 @@ local subscriptions = {}
 -- @tparam table clock
 -- @treturn table
 function subscriptions.new(log, clock)
-  return setmetatable({ log = log, clock = clock, by_key = {}, by_id = {}, by_kind = {}, serial = 0 }, Subscriptions)
+  return setmetatable({ log = log, clock = clock, by_key = {}, by_id = {}, by_kind = {}, serial = 0, held = nil },
+    Subscriptions)
 end
 
 local function remove_value(list, value)
@@ -37,7 +38,7 @@ end
 function Subscriptions:add(fields)
   self.serial = self.serial + 1
   fields.id = fields.id or self.serial
-  fields.log, fields.clock = self.log, self.clock
+  fields.all, fields.log, fields.clock = self, self.log, self.clock
   local sub = subscription.new(fields)
   if sub.key then self.by_key[sub.key] = sub end
   self.by_id[sub.id] = sub
@@ -89,6 +90,24 @@ end
 -- @tparam ?number at when; nil: from now
 function Subscriptions:expire_later(sub, at)
   sub.expiry = self.clock:at(at or self.clock:now() + sub.kept, function() forget(self, sub) end)
+end
+
+local function release(self)
+  local held = self.held
+  self.held = nil
+  for _, sub in ipairs(held) do
+    sub.is_held = false
+    sub:pump()
+  end
+end
+
+local Hold = { __close = function(hold) release(hold.all) end }
+
+--- Holds deliveries until the value that it returns is closed: what many calls make room for leaves in few writes.
+-- @usage local hold <close> = subscriptions:hold()
+function Subscriptions:hold()
+  self.held = {}
+  return setmetatable({ all = self }, Hold)
 end
 
 --- An event is in the history: delivers it.
