@@ -26,7 +26,7 @@ struct ServerCall {
   grpc_byte_buffer *arriving; /* of the batch `received` */
   int was_cancelled;          /* of the batch that asks for the end */
 
-  pthread_mutex_t lock; /* guards what follows; batches are started with it held */
+  pthread_mutex_t lock; /* guards what follows */
   grpc_call *grpc;      /* NULL once no batch is outstanding and none will be */
   int batches;          /* outstanding */
   bool shown;           /* a userdata is to be told of news */
@@ -51,7 +51,7 @@ static ServerCall *of_received(Tag *tag) { return (ServerCall *)((char *)tag - o
 static ServerCall *of_sent(Tag *tag) { return (ServerCall *)((char *)tag - offsetof(ServerCall, sent)); }
 static ServerCall *of_over(Tag *tag) { return (ServerCall *)((char *)tag - offsetof(ServerCall, over)); }
 
-/* Batches. All with the lock held. */
+/* Batches. All with the lock held, but for start_sending. */
 
 static void start_batch(ServerCall *call, const grpc_op *ops, size_t count, Tag *tag) {
   op_own(&call->op);
@@ -107,27 +107,46 @@ static void watch_end(ServerCall *call) {
   start_batch(call, &op, 1, &call->over);
 }
 
-/* Sends what is due next, unless something is under way: headers, one message, and the status behind the last message.
- */
-static void send_next(ServerCall *call) {
-  if (call->sending || call->ended || call->grpc == NULL || call->status_sent) return;
+/* A batch to be sent, which has its share of the call already. */
+typedef struct Sending {
+  grpc_call *grpc;
   grpc_op ops[4];
-  size_t n = 0;
+  size_t count; /* 0: nothing is due, or something is under way */
+} Sending;
+
+/* What is due next: headers, one message, and the status behind the last message. */
+static Sending send_next(ServerCall *call) {
+  Sending next = { .grpc = call->grpc };
+  if (call->sending || call->ended || call->grpc == NULL || call->status_sent) return next;
   bool message = call->outbox.count > 0, status = call->finished && call->outbox.count <= 1;
   if (!call->headers_sent && (message || status || call->headers_due)) {
-    ops[n++] = headers_op(call);
+    next.ops[next.count++] = headers_op(call);
     call->headers_sent = true;
   }
-  if (message) ops[n++] = message_op(call);
+  if (message) next.ops[next.count++] = message_op(call);
   if (status) {
-    ops[n++] = status_op(call);
+    next.ops[next.count++] = status_op(call);
     call->status_sent = true;
     call->ends_with_sent = !call->watched;
-    if (call->ends_with_sent) ops[n++] = over_op(call);
+    if (call->ends_with_sent) next.ops[next.count++] = over_op(call);
   }
-  if (n == 0) return;
+  if (next.count == 0) return next;
   call->sending = true;
-  start_batch(call, ops, n, &call->sent);
+  call->batches++;
+  op_own(&call->op);
+  return next;
+}
+
+/* Starts it, without the lock: this takes longer than all else, and the other thread may want to go on. */
+static void start_sending(ServerCall *call, const Sending *next) {
+  if (next->count == 0) return;
+  if (grpc_call_start_batch(next->grpc, next->ops, next->count, &call->sent, NULL) == GRPC_CALL_OK) return;
+  /* Only wrong use of the API gets here, so the call cannot go on. */
+  grpc_call_cancel(next->grpc, NULL);
+  pthread_mutex_lock(&call->lock);
+  call->batches--;
+  pthread_mutex_unlock(&call->lock);
+  op_release(&call->op);
 }
 
 /* Returns the grpc_call to unref, when this was the last batch of a call that is over. */
@@ -187,8 +206,9 @@ static void on_sent(Tag *tag, bool ok) {
   if (call->ends_with_sent) note_end(call);
   if (call->leaving != NULL) grpc_byte_buffer_destroy(call->leaving);
   call->leaving = NULL;
+  Sending next = { .count = 0 };
   if (ok) {
-    send_next(call);
+    next = send_next(call);
   } else {
     outbox_clear(&call->outbox); /* cancelled */
     watch_end(call);
@@ -196,6 +216,7 @@ static void on_sent(Tag *tag, bool ok) {
   bool tell = call->wants_room && outbox_is_low(&call->outbox);
   if (tell) call->wants_room = false;
   returned(call, tell);
+  start_sending(call, &next);
 }
 
 static void on_over(Tag *tag, bool ok) {
@@ -536,6 +557,7 @@ typedef enum Put { PUT_DONE, PUT_FULL, PUT_OVER, PUT_NO_MEMORY } Put;
 static Put put(ServerCall *call, grpc_byte_buffer *buffer, size_t length, bool last) {
   pthread_mutex_lock(&call->lock);
   Put result = PUT_DONE;
+  Sending next = { .count = 0 };
   if (call->ended || call->finished) {
     result = PUT_OVER;
   } else if (!last && outbox_is_full(&call->outbox)) {
@@ -545,9 +567,10 @@ static Put put(ServerCall *call, grpc_byte_buffer *buffer, size_t length, bool l
     if (!outbox_put(&call->outbox, buffer, length)) result = PUT_NO_MEMORY;
     buffer = NULL;
     if (last) call->finished = true;
-    send_next(call);
+    next = send_next(call);
   }
   pthread_mutex_unlock(&call->lock);
+  start_sending(call, &next);
   if (buffer != NULL) grpc_byte_buffer_destroy(buffer);
   return result;
 }
@@ -607,14 +630,16 @@ static int call_headers(lua_State *L) {
   Metadata *headers = metadata_from_lua(L, 2);
   pthread_mutex_lock(&call->lock);
   bool late = call->headers_sent;
+  Sending next = { .count = 0 };
   if (!late) {
     Metadata *before = call->headers;
     call->headers = headers;
     headers = before;
     call->headers_due = true;
-    send_next(call);
+    next = send_next(call);
   }
   pthread_mutex_unlock(&call->lock);
+  start_sending(call, &next);
   metadata_release(headers);
   if (late) return luaL_error(L, "the initial metadata has left already: give it before the first message");
   return 0;
@@ -630,15 +655,17 @@ static int call_finish(lua_State *L) {
   const char *text = luaL_optlstring(L, 3, "", &length);
   Metadata *trailers = metadata_from_lua(L, 4);
   pthread_mutex_lock(&call->lock);
+  Sending next = { .count = 0 };
   if (!call->finished) {
     call->finished = true;
     call->code = (grpc_status_code)code;
     call->status_text = grpc_slice_from_copied_buffer(text, length);
     call->trailers = trailers;
     trailers = NULL;
-    send_next(call);
+    next = send_next(call);
   }
   pthread_mutex_unlock(&call->lock);
+  start_sending(call, &next);
   metadata_release(trailers);
   return 0;
 }
