@@ -6,6 +6,7 @@ local support = require("spec.support.sandbox")
 local open, read, http = support.open, support.read, support.http
 
 local SUBSCRIBE <const>, ACK <const> = "wgtwo.events.v0.EventsService/Subscribe", "wgtwo.events.v0.EventsService/Ack"
+local GET_MSISDN <const> = "wgtwo.subscription.v0.SubscriptionIdService/GetMsisdn"
 
 describe("sandbox admin API:", function()
   local sandbox, client
@@ -109,6 +110,22 @@ describe("sandbox admin API:", function()
       { pools[""], pools.id, pools.other })
     sandbox:publish{ type = "SMS_EVENT" }
     assert.equal("+4799990077", sandbox:events()[1].number)
+  end)
+
+  it("the journal: the last calls, as many as the setting says; a stream that goes on keeps its place", function()
+    local small <close> = assert(require("wgtwo").sandbox.start{ journal = 3 })
+    local caller <close> = support.connect(small, { "subscription.id:read", "events.sms.subscribe" })
+    local stream <close> = open(small, caller, SUBSCRIBE, { type = { "SMS_EVENT" } }) -- luacheck: ignore 211
+    local began = small:streams()[1].id
+    for i = 1, 7 do assert(caller:call(GET_MSISDN, { subscription_id = { value = "s" .. i } })) end
+    local calls = {}
+    for i, call in ipairs(small:journal()) do
+      calls[i] = { call.id - began, call.method, call.requests[1].subscription_id.value, call.code, call.received,
+        call.sent }
+    end
+    assert.same({ { 5, GET_MSISDN, "s5", "OK", 1, 1 }, { 6, GET_MSISDN, "s6", "OK", 1, 1 },
+      { 7, GET_MSISDN, "s7", "OK", 1, 1 } }, calls)
+    assert.same({ began, SUBSCRIBE }, { small:streams()[1].id, small:streams()[1].method })
   end)
 
   it("the journal: some of it, a call that a fault struck, and emptied", function()

@@ -110,11 +110,13 @@ end
 
 --- A server that listens on a port that the kernel chose.
 -- @tparam[opt] table arguments of gRPC
+-- @tparam[opt] string expected a method's path: its calls arrive with their message
 -- @treturn server
 -- @treturn string target
-function pair.server(arguments)
+function pair.server(arguments, expected)
   local server = core.server(arguments)
   local port = assert(server:listen("127.0.0.1:0"))
+  if expected then server:expect(expected) end
   server:start()
   return server, "127.0.0.1:" .. port
 end
