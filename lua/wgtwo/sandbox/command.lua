@@ -12,6 +12,10 @@ local settings = require "wgtwo.sandbox.settings"
 
 local command = {}
 
+-- Percent of the memory in use at which a collection begins. Most of a sandbox is history, which lives for long: looking
+-- through it less often saves a tenth of the time of its Lua thread.
+local COLLECTOR_PAUSE <const> = 400
+
 local HELP <const> = [[
 A sandbox of the Working Group Two APIs: gRPC with TLS and in plaintext, OAuth 2.0, and an admin API over HTTP.
 
@@ -204,6 +208,7 @@ function command.main(words)
   local ok, checked = pcall(settings.check, "sandbox", given)
   if not ok then fail("%s", (checked:gsub("^.-: sandbox: ", ""))) end
   if scenario then os.exit(require("wgtwo.sandbox.scenario").run(given, scenario), true) end
+  collectgarbage("setpause", COLLECTOR_PAUSE)
   local server, problem = require("wgtwo.sandbox.server").new(checked)
   if not server then fail("%s", problem) end
   os.exit(finish(server, pcall(serve, server, with_parent)), true)

@@ -17,12 +17,12 @@ local subscription = require "wgtwo.sandbox.subscription"
 
 local events_v0 = {}
 
-local head <const>, integer <const> = framing.head, framing.integer
+local varint <const> = framing.varint
 
--- The field of wgtwo.events.v0.SubscribeEventsResponse, of its Event, and those of that one's EventMetadata.
-local EVENT <const>, METADATA <const> = 1, 1
-local SEQUENCE <const>, IS_REDELIVERED <const>, ACK_INBOX <const> = 1, 2, 3
-local REDELIVERED <const> = framing.integer(IS_REDELIVERED, 1)
+local EVENT <const> = framing.tag(1)    -- of wgtwo.events.v0.SubscribeEventsResponse
+local METADATA <const> = framing.tag(1) -- of Event
+local SEQUENCE <const>, REDELIVERED <const> = framing.integer_tag(1), framing.integer_tag(2) .. varint(1) -- of that
+local ACK_INBOX <const> = 3
 
 local Member = {}
 Member.__index = Member
@@ -30,10 +30,9 @@ Member.__index = Member
 function Member:send(event, is_redelivered)
   local sub, inbox, body = self.subscription, self.inbox_field, event.body
   local owner = sub.log:owner(event, sub.client)
-  local numbers = integer(SEQUENCE, event.id) .. (is_redelivered and REDELIVERED or "")
-  local metadata = head(METADATA, #numbers + #inbox)
-  return self.exchange:send(head(EVENT, #metadata + #numbers + #inbox + #body + #owner) .. metadata .. numbers, inbox,
-    body, owner)
+  local numbers = SEQUENCE .. varint(event.id) .. (is_redelivered and REDELIVERED or "")
+  local metadata = METADATA .. varint(#numbers + #inbox) .. numbers
+  return self.exchange:send(EVENT .. varint(#metadata + #inbox + #body + #owner) .. metadata, inbox, body, owner)
 end
 
 function Member:finish(reason)

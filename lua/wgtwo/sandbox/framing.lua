@@ -30,28 +30,20 @@ local function varint(n)
   return table.concat(bytes)
 end
 
---- What stands before the content of a field.
--- @tparam int number of the field
--- @tparam int length of its content, in bytes
--- @treturn string
-function framing.head(number, length)
-  return varint(number << 3 | 2) .. varint(length)
-end
+framing.varint = varint
 
---- A field that holds an integer or a boolean.
--- @tparam int number of the field
--- @tparam int value 0 or more
--- @treturn string
-function framing.integer(number, value)
-  return varint(number << 3) .. varint(value)
-end
+--- What stands before the value of a field that holds an integer or a boolean.
+function framing.integer_tag(number) return varint(number << 3) end
+
+--- What stands before the length of a field that holds a message, a string or bytes.
+function framing.tag(number) return varint(number << 3 | 2) end
 
 --- A field that holds a message, a string or bytes.
 -- @tparam int number of the field
 -- @tparam string bytes its content
 -- @treturn string
 function framing.field(number, bytes)
-  return framing.head(number, #bytes) .. bytes
+  return framing.tag(number) .. varint(#bytes) .. bytes
 end
 
 --- A field that no message of the API has, to make one larger.

@@ -86,6 +86,7 @@ end
 
 local function field_problem(step, message)
   local value = message[step.name]
+  if step.is_plain then return value and no_text(value) end
   if step.is_map then return map_problem(value) end
   if step.is_list then return list_problem(step, value) end
   if value == nil or value == "" then return step.rule.needed and "is needed" or nil end
@@ -140,6 +141,7 @@ local function step_of(field, rule)
   local step = { name = field.name, type_name = field.type_name, is_list = field.label == "repeated",
     is_map = field.map, rule = rule or NO_RULE, kind = numeric[field.type] and "number" or field.type }
   if field.map or field.type == "string" then
+    step.is_plain = not rule and not step.is_map and not step.is_list -- text, whatever it says
     return step
   elseif field.type == "message" then
     step.plan = requests.plan(field.type_name)
