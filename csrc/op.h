@@ -58,8 +58,8 @@ void op_adopt(lua_State *L, Op **box, Op *op);
 /* The same of an operation that has no news for Lua until op_list is called with the userdata on top. */
 void op_adopt_unlisted(Op **box, Op *op);
 void op_list(lua_State *L, Op *op);
-/* Pushes the userdata at arg, to be used again, and returns its box; NULL, pushing nothing, unless it is a closed one of
- * this kind that was never listed. */
+/* Pushes the userdata at arg, to be used again, and returns its box; NULL, pushing nothing, unless it is a closed one
+ * of this kind that was never listed. */
 Op **op_reuse(lua_State *L, int arg, OpKind *kind);
 /* The operation of the userdata at arg; raises for another type, and for a closed one. */
 Op *op_check(lua_State *L, int arg, OpKind *kind);

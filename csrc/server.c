@@ -12,7 +12,7 @@
 #include "loop.h"
 #include "pem.h"
 #include "probes.h"
-#include "server_call.h"
+#include "server_call_methods.h"
 #if HAVE_GRPC_CREDENTIALS_H
 #include <grpc/credentials.h>
 #endif
@@ -20,9 +20,9 @@
 enum {
   /* Requests that are outstanding in gRPC: few, since Debian's gRPC searches its list of outstanding tags for each one
    * that returns; a call that finds none waits until one is repeated, which is at once. */
-  REQUESTS = 8,         /* for calls of methods that gRPC does not know */
-  METHOD_REQUESTS = 1,  /* for each that it knows */
-  ACCEPTED_MAX = 256    /* calls that wait for Lua, before requests are no longer repeated */
+  REQUESTS = 8,        /* for calls of methods that gRPC does not know */
+  METHOD_REQUESTS = 1, /* for each that it knows */
+  ACCEPTED_MAX = 256   /* calls that wait for Lua, before requests are no longer repeated */
 };
 
 typedef struct Server Server;
@@ -150,8 +150,8 @@ static ServerCall *begin_call(Request *request) {
                                   request->message);
     request->message = NULL;
   } else {
-    call = server_call_begin(loop, request->call, request->details.method, request->details.deadline,
-                             &request->metadata);
+    call =
+        server_call_begin(loop, request->call, request->details.method, request->details.deadline, &request->metadata);
     grpc_call_details_destroy(&request->details);
     grpc_call_details_init(&request->details);
   }
@@ -270,8 +270,7 @@ static int server_expect(lua_State *L) {
   if (server->started) return luaL_error(L, "server:expect comes before server:start");
   Method *method = calloc(1, sizeof *method);
   if (method == NULL) return luaL_error(L, "not enough memory");
-  method->handle =
-      grpc_server_register_method(server->grpc, path, NULL, GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
+  method->handle = grpc_server_register_method(server->grpc, path, NULL, GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
   if (method->handle == NULL) {
     free(method);
     return luaL_error(L, "server:expect: %s is expected already, or is no path", path);
@@ -343,8 +342,8 @@ static ServerCall *take_accepted(Server *server) {
   return call;
 }
 
-/* server:take([spare]) -> the next call, or false: the server becomes ready when there is one. `spare` is a call that is
- * closed and was never watched: nobody needs it any more, so its userdata may show the next one. */
+/* server:take([spare]) -> the next call, or false: the server becomes ready when there is one. `spare` is a call that
+ * is closed and was never watched: nobody needs it any more, so its userdata may show the next one. */
 static int server_take(lua_State *L) {
   Server *server = check_server(L);
   op_hold(L);
@@ -353,7 +352,7 @@ static int server_take(lua_State *L) {
   if (call == NULL) {
     lua_pushboolean(L, 0);
   } else {
-    server_call_show(L, box, call);
+    server_call_fill(L, box, call);
   }
   op_let_go(L);
   return 1;
@@ -405,12 +404,15 @@ static int server_close(lua_State *L) {
 }
 
 void server_register(lua_State *L) {
-  static const luaL_Reg methods[] = { { "listen", server_listen },     { "expect", server_expect },
-                                      { "start", server_start },       { "take", server_take },
-                                      { "shutdown", server_shutdown }, { "stopped", server_stopped },
+  static const luaL_Reg methods[] = { { "listen", server_listen },
+                                      { "expect", server_expect },
+                                      { "start", server_start },
+                                      { "take", server_take },
+                                      { "shutdown", server_shutdown },
+                                      { "stopped", server_stopped },
                                       { NULL, NULL } };
   static const luaL_Reg functions[] = { { "server", new_server }, { NULL, NULL } };
   op_kind_register(L, &server_kind, methods, server_close);
-  server_call_register(L);
+  server_call_methods_register(L);
   luaL_setfuncs(L, functions, 0);
 }
