@@ -11,7 +11,8 @@ Calls.__index = Calls
 
 local calls = {}
 
-local TOGETHER <const> = 64 -- calls whose acknowledgements make room before deliveries go on: one write for many, and no long wait
+-- Calls whose acknowledgements make room before deliveries go on: few writes for many events, and no long wait.
+local TOGETHER <const> = 64
 
 --- @tparam table sandbox the server
 -- @treturn table
@@ -39,17 +40,17 @@ function Calls:announce(server)
 end
 
 --- Follows a call until it is over.
-function Calls:keep(exchange)
-  local call = exchange.call
-  self.open[call] = exchange
+function Calls:keep(kept)
+  local call = kept.call
+  self.open[call] = kept
   self.sandbox.reactor:watch(call, self.on_news)
   call:watch()
 end
 
 --- No more.
-function Calls:forget(exchange)
-  self.open[exchange.call] = nil
-  self.sandbox.reactor:forget(exchange.call)
+function Calls:forget(kept)
+  self.open[kept.call] = nil
+  self.sandbox.reactor:forget(kept.call)
 end
 
 local function refuse(call, entry, reason)

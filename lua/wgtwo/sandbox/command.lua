@@ -12,8 +12,8 @@ local settings = require "wgtwo.sandbox.settings"
 
 local command = {}
 
--- Percent of the memory in use at which a collection begins. Most of a sandbox is history, which lives for long: looking
--- through it less often saves a tenth of the time of its Lua thread.
+-- Percent of the memory in use at which a collection begins. Most of a sandbox is history, which lives for long: to
+-- look through it less often saves a twentieth of the Lua thread's time.
 local COLLECTOR_PAUSE <const> = 400
 
 local HELP <const> = [[

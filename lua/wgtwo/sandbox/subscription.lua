@@ -18,8 +18,9 @@ local subscription = {}
 subscription.ANONYMOUS = ""
 
 --- A subscription without members.
--- @tparam table fields `name` (for people), `all` (the subscriptions that it is one of), `log`, `clock`, `kinds` (set of names), `client`, `cursor` (the next event
---   to look at), `kept` (seconds that it outlives its last member), `exclusive` (one member at a time), `key`
+-- @tparam table fields `name` (for people), `all` (the subscriptions that it is one of), `log`, `clock`,
+--   `kinds` (set of names), `client`, `cursor` (the next event to look at), `kept` (seconds that it outlives its last
+--   member), `exclusive` (one member at a time), `key`
 -- @treturn table
 function subscription.new(fields)
   fields.members, fields.turn = {}, 0
