@@ -1,9 +1,9 @@
 /*
  * A gRPC server: ports, and the calls that arrive at them. It ends on the same loop as everything else.
  *
- * A fixed number of requests for "any method" is outstanding in gRPC. Each that returns is a call; it starts to be read
- * on the I/O thread and waits in a bounded list until Lua takes it. While the list is full no further requests are
- * made, and gRPC keeps the newcomers.
+ * A fixed number of requests is outstanding in gRPC: for calls of the methods that are expected, which it hands out
+ * together with their message, and for those of any other, which start to be read on the I/O thread. A call waits in a
+ * bounded list until Lua takes it. While the list is full no further requests are made, and gRPC keeps the newcomers.
  */
 #ifndef WGTWO_SERVER_H
 #define WGTWO_SERVER_H

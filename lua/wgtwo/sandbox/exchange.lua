@@ -90,6 +90,7 @@ function Exchange:release()
   if self.kept then calls:forget(self) end
   if self.timers then
     for timer in pairs(self.timers) do calls.sandbox.clock:cancel(timer) end
+    self.timers = nil
   end
   if self.connection then age.closed(calls.sandbox, self) end
   local closing = self.closing
