@@ -371,15 +371,17 @@ describe("with a finalizer in the middle of a method,", function()
     end)
 
     it("is the only reply of a call", function()
+      local within = 0
       for _ = 1, 20 do
         local call <close> = pair.call(channel, "unary")
         local accepted <close> = pair.take(server)
         accepted:reply(pair.message(text("a")))
         pair.until_(function() return call:status() end, "the end of the call")
         local outer, inner = taken_twice(function() return call:take() end)
-        assert.is_nil(outer)
-        assert.is_true(inner == text("a"))
+        assert.is_true(inner == text("a") and outer == nil or inner == false and outer == text("a"))
+        if inner then within = within + 1 end
       end
+      assert.is_true(within > 0)
     end)
   end)
 end)
