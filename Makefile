@@ -73,7 +73,7 @@ API_SETS := $(GENERATED)/share/wgtwo/api.binpb $(GENERATED)/share/wgtwo/apidocs.
 # What ThreadSanitizer has to be told of gRPC.
 ifeq ($(SANITIZE),thread)
 ORDERED := completion_queue_next completion_queue_thread_local_cache_flush call_start_batch server_request_call \
-  server_shutdown_and_notify channel_watch_connectivity_state
+  server_request_registered_call server_shutdown_and_notify channel_watch_connectivity_state
 OWN_LDFLAGS += $(ORDERED:%=-Wl,--wrap=grpc_%)
 CORE_SOURCES += spec/support/thread_order.c
 endif

@@ -44,6 +44,23 @@ grpc_call_error __wrap_grpc_server_request_call(grpc_server *server, grpc_call *
   return __real_grpc_server_request_call(server, call, details, metadata, bound, notified, tag);
 }
 
+grpc_call_error __real_grpc_server_request_registered_call(grpc_server *server, void *method, grpc_call **call,
+                                                           gpr_timespec *deadline, grpc_metadata_array *metadata,
+                                                           grpc_byte_buffer **payload, grpc_completion_queue *bound,
+                                                           grpc_completion_queue *notified, void *tag);
+grpc_call_error __wrap_grpc_server_request_registered_call(grpc_server *server, void *method, grpc_call **call,
+                                                           gpr_timespec *deadline, grpc_metadata_array *metadata,
+                                                           grpc_byte_buffer **payload, grpc_completion_queue *bound,
+                                                           grpc_completion_queue *notified, void *tag);
+grpc_call_error __wrap_grpc_server_request_registered_call(grpc_server *server, void *method, grpc_call **call,
+                                                           gpr_timespec *deadline, grpc_metadata_array *metadata,
+                                                           grpc_byte_buffer **payload, grpc_completion_queue *bound,
+                                                           grpc_completion_queue *notified, void *tag) {
+  __tsan_release(tag);
+  return __real_grpc_server_request_registered_call(server, method, call, deadline, metadata, payload, bound, notified,
+                                                    tag);
+}
+
 void __real_grpc_server_shutdown_and_notify(grpc_server *server, grpc_completion_queue *queue, void *tag);
 void __wrap_grpc_server_shutdown_and_notify(grpc_server *server, grpc_completion_queue *queue, void *tag);
 void __wrap_grpc_server_shutdown_and_notify(grpc_server *server, grpc_completion_queue *queue, void *tag) {
