@@ -12,7 +12,7 @@
 #include "probes.h"
 
 #define LOOP_TYPE "wgtwo.loop"
-enum { BATCH = 256 }; /* tags handled before the Lua thread is told, so that a burst costs one wake-up */
+enum { BATCH = 48 }; /* tags handled before the Lua thread is told: one wake-up for a burst, and both threads at work */
 enum { DRAIN_WAIT_MS = 1000, DRAIN_WAITS = 5 };
 
 struct Loop {
