@@ -162,8 +162,8 @@ end
 function Subscription:pump()
   local held = self.all.held
   if held then
-    if not self.is_held then held[#held + 1] = self end
-    self.is_held = true
+    if not held[self] then held[#held + 1] = self end
+    held[self] = true
     return
   end
   while true do

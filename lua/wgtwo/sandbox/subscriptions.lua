@@ -95,10 +95,7 @@ end
 local function release(self)
   local held = self.held
   self.held = nil
-  for _, sub in ipairs(held) do
-    sub.is_held = false
-    sub:pump()
-  end
+  for _, sub in ipairs(held) do sub:pump() end
 end
 
 local Hold = { __close = function(hold) release(hold.all) end }
