@@ -22,13 +22,9 @@ function journal.new(time, limits)
   return setmetatable({ clock = time, limits = limits, entries = {}, first = 1, last = 0 }, Journal)
 end
 
---- The entry that a new one takes the place of, empty again; nil where there is none, or its call goes on.
-local function emptied(entry)
-  if not entry or not entry.status then return nil end
-  entry.received_count, entry.sent_count = 0, 0
-  entry.request, entry.requests, entry.reply, entry.replies = nil, nil, nil, nil
-  entry.client, entry.status, entry.fault = nil, nil, nil
-  return entry
+--- Where the entry of a call is, as long as it is in the journal.
+local function place_of(self, id)
+  return id % self.limits.journal + 1
 end
 
 --- Opens the entry of a call.
@@ -38,25 +34,20 @@ end
 -- @tparam ?string peer
 -- @treturn table
 function Journal:open(method, path, metadata, peer)
-  local id, count, entries = self.last + 1, self.limits.journal, self.entries
-  local place = id % count + 1
-  local entry = emptied(entries[place])
-  if not entry then
-    entry = setmetatable({ id = id, at = 0, method = method, path = path, metadata = metadata, peer = peer,
-      received_count = 0, sent_count = 0, request = nil, reply = nil, client = nil, status = nil, fault = nil,
-      limit = self.limits.journal_messages }, Entry)
-    entries[place] = entry
+  local id, limits = self.last + 1, self.limits
+  local place = place_of(self, id)
+  local entry = self.entries[place]
+  if not entry or not entry.status then -- none was there, or its call goes on
+    entry = setmetatable({ limit = limits.journal_messages }, Entry)
+    self.entries[place] = entry
   end
   entry.id, entry.at = id, self.clock:now()
   entry.method, entry.path, entry.metadata, entry.peer = method, path, metadata, peer
-  self.last = id
-  if id - self.first >= count then self.first = id - count + 1 end
+  entry.received_count, entry.sent_count = 0, 0
+  entry.request, entry.requests, entry.reply, entry.replies = nil, nil, nil, nil
+  entry.client, entry.status, entry.fault = nil, nil, nil
+  self.last, self.first = id, math.max(self.first, id - limits.journal + 1)
   return entry
-end
-
---- The entry of a call that is still in the journal.
-local function entry_of(self, id)
-  return self.entries[id % self.limits.journal + 1]
 end
 
 --- Writes down a request that came by HTTP.
@@ -164,7 +155,7 @@ function Journal:list(filter)
   filter = filter or {}
   local found = {}
   for id = math.max(self.first, (filter.after or 0) + 1), self.last do
-    local entry = entry_of(self, id)
+    local entry = self.entries[place_of(self, id)]
     local name = entry.method and entry.method.name or entry.path
     if (not filter.method or name:sub(-#filter.method) == filter.method)
         and (not filter.client or entry.client == filter.client) then
