@@ -12,9 +12,9 @@ static const char shown_key = 0;
 typedef struct Shown {
   Op *op; /* NULL: closed */
   const OpKind *kind;
-  int holds; /* methods that look at it while they make Lua values */
-  Op *owed;  /* closed meanwhile: the userdata's share, given up after them */
-  bool listed;
+  int holds;   /* methods that look at it while they make Lua values */
+  Op *owed;    /* closed meanwhile: the userdata's share, given up after them */
+  bool listed; /* stands, or stood, in the table of shown operations */
 } Shown;
 
 static OpKind *kinds; /* all registered kinds, of all Lua states; guarded by kinds_lock */

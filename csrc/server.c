@@ -265,17 +265,17 @@ static int server_listen(lua_State *L) {
 /* server:expect(path): calls of this method begin with one message, and are handed out together with it. */
 static int server_expect(lua_State *L) {
   Server *server = check_server(L);
-  size_t length;
-  const char *path = luaL_checklstring(L, 2, &length);
+  const char *path = luaL_checkstring(L, 2);
+  luaL_argcheck(L, path[0] == '/', 2, "a path is of the form \"/package.Service/Method\"");
   if (server->started) return luaL_error(L, "server:expect comes before server:start");
   Method *method = calloc(1, sizeof *method);
   if (method == NULL) return luaL_error(L, "not enough memory");
   method->handle = grpc_server_register_method(server->grpc, path, NULL, GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
   if (method->handle == NULL) {
     free(method);
-    return luaL_error(L, "server:expect: %s is expected already, or is no path", path);
+    return luaL_error(L, "server:expect: %s is expected already", path);
   }
-  method->path = grpc_slice_from_copied_buffer(path, length);
+  method->path = grpc_slice_from_copied_string(path);
   method->next = server->methods;
   server->methods = method;
   server->method_count++;
@@ -299,7 +299,13 @@ static bool make_requests(Server *server) {
   size_t count = REQUESTS + METHOD_REQUESTS * server->method_count;
   server->requests = calloc(count, sizeof *server->requests);
   server->accepted = calloc(ACCEPTED_MAX + count, sizeof(ServerCall *));
-  if (server->requests == NULL || server->accepted == NULL) return false;
+  if (server->requests == NULL || server->accepted == NULL) {
+    free(server->requests);
+    free(server->accepted);
+    server->requests = NULL;
+    server->accepted = NULL;
+    return false;
+  }
   server->request_count = count;
   Request *next = add_requests(server, server->requests, NULL, REQUESTS);
   for (Method *method = server->methods; method != NULL; method = method->next) {
@@ -311,8 +317,8 @@ static bool make_requests(Server *server) {
 static int server_start(lua_State *L) {
   Server *server = check_server(L);
   if (server->started) return 0;
-  server->started = true;
   if (!make_requests(server)) return luaL_error(L, "not enough memory");
+  server->started = true;
   sigset_t before;
   signals_block(&before);
   grpc_server_start(server->grpc);

@@ -102,6 +102,10 @@ static void start_sending(ServerCall *call, const Sending *next) {
   grpc_call_cancel(next->grpc, NULL);
   pthread_mutex_lock(&call->lock);
   call->batches--;
+  if (call->leaving != NULL) grpc_byte_buffer_destroy(call->leaving);
+  call->leaving = NULL;
+  if (call->ends_with_sent) call->ends_with_sent = call->watched = false;
+  watch_end(call);
   pthread_mutex_unlock(&call->lock);
   op_release(&call->op);
 }

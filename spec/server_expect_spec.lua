@@ -184,6 +184,7 @@ describe("expected calls:", function()
     fresh:expect(PATH)
     assert.error_matches(function() fresh:expect(PATH) end, "/test%.Service/Method")
     assert.has_error(function() fresh:expect() end)
+    assert.error_matches(function() fresh:expect("test.Service/Method") end, "/package.Service/Method", 1, true)
   end)
 
   it("and others are written in parts, and have the metadata that came with each", function()

@@ -510,9 +510,9 @@ function server_call:take(of) end
 function server_call:write(...) end
 
 ---The one answer of a unary call.
----@param bytes string
+---@param ... string its parts
 ---@return boolean?
-function server_call:reply(bytes) end
+function server_call:reply(...) end
 
 ---@param list? wgtwo.metadata_list
 function server_call:headers(list) end
