@@ -43,10 +43,8 @@ describe("acker", function()
   end)
 
   after_each(function()
-    for _, op in ipairs(open) do op:close() end
     if acker then acker:close() end
-    channel:close()
-    server:close()
+    pair.close(open, channel, server)
   end)
 
   it("counts expected answers on its own, and tells when none is in flight", function()

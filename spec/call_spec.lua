@@ -16,20 +16,12 @@ describe("call", function()
     return call
   end
 
-  local function until_cancelled(accepted)
-    pair.until_(function() return accepted:cancelled() end, "the cancellation at the server")
-  end
-
   before_each(function()
     open = {}
     server, channel, target = pair.connected()
   end)
 
-  after_each(function()
-    for _, op in ipairs(open) do op:close() end
-    channel:close()
-    server:close()
-  end)
+  after_each(function() pair.close(open, channel, server) end)
 
   describe("unary", function()
     it("carries the request, metadata, the reply, and everything of the answer", function()
@@ -313,7 +305,7 @@ describe("call", function()
         assert.equal(1, status.code)
         assert.is_nil(call:take())
         if accepted then
-          until_cancelled(accepted)
+          pair.until_cancelled(accepted)
           accepted:close()
         end
       end)
@@ -322,7 +314,7 @@ describe("call", function()
         local call, accepted = reach(start("server"))
         call:close()
         if accepted then
-          until_cancelled(accepted)
+          pair.until_cancelled(accepted)
           accepted:close()
         end
       end)
@@ -333,14 +325,14 @@ describe("call", function()
       call:write(message(("x"):rep(8 * 1024 * 1024)))
       call:cancel()
       assert.equal(1, pair.finish(call).code)
-      until_cancelled(accepted)
+      pair.until_cancelled(accepted)
     end)
 
     it("ends a unary call", function()
       local call, accepted = connect("unary")
       call:cancel()
       assert.equal(1, pair.finish(call).code)
-      until_cancelled(accepted)
+      pair.until_cancelled(accepted)
     end)
 
     it("after the end changes nothing", function()
@@ -403,7 +395,7 @@ describe("call", function()
     forwarder:reset()
     local status = pair.finish(call)
     assert.equal(14, status.code)
-    until_cancelled(accepted)
+    pair.until_cancelled(accepted)
   end)
 
   describe("misuse raises", function()

@@ -11,20 +11,12 @@ describe("replies:", function()
   -- Starts a call, and accepts it: client's side, server's side.
   local function connect(kind, options) return pair.accepted(channel, server, open, kind, options) end
 
-  local function until_cancelled(accepted)
-    pair.until_(function() return accepted:cancelled() end, "the cancellation at the server")
-  end
-
   before_each(function()
     open = {}
     server, channel, target = pair.connected()
   end)
 
-  after_each(function()
-    for _, op in ipairs(open) do op:close() end
-    channel:close()
-    server:close()
-  end)
+  after_each(function() pair.close(open, channel, server) end)
 
   it("gives one submessage of each reply where only that is wanted: empty when absent, joined when in parts", function()
     local schema = require("wgtwo.schema")
@@ -98,6 +90,15 @@ describe("replies:", function()
   end)
 
   describe("undecodable reply", function()
+    -- The next reply cannot be read, which cancels the call.
+    local function cancels(call, accepted)
+      local none, what = pair.take(call)
+      assert.is_nil(none)
+      assert.equal("decode", what)
+      assert.equal(1, pair.finish(call).code)
+      pair.until_cancelled(accepted)
+    end
+
     it("of a unary call is nil and the reason", function()
       local call, accepted = connect("unary")
       accepted:write("\255")
@@ -114,11 +115,7 @@ describe("replies:", function()
       accepted:write(message("fine"))
       accepted:write("\255")
       assert.equal("fine", text(pair.take(call)))
-      local none, what = pair.take(call)
-      assert.is_nil(none)
-      assert.equal("decode", what)
-      assert.equal(1, pair.finish(call).code)
-      until_cancelled(accepted)
+      cancels(call, accepted)
     end)
 
     it("ends a stream that has more than its inbox holds", function()
@@ -128,11 +125,7 @@ describe("replies:", function()
       pair.fill(accepted, message(("x"):rep(100000)))
       assert.equal("fine", text(pair.take(call)))
       pair.fill(accepted, message(("x"):rep(100000)))
-      local none, what = pair.take(call)
-      assert.is_nil(none)
-      assert.equal("decode", what)
-      assert.equal(1, pair.finish(call).code)
-      until_cancelled(accepted)
+      cancels(call, accepted)
     end)
   end)
 

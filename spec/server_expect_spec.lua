@@ -26,11 +26,7 @@ describe("expected calls:", function()
     channel = pair.channel(target)
   end)
 
-  after_each(function()
-    for _, op in ipairs(open) do op:close() end
-    channel:close()
-    server:close()
-  end)
+  after_each(function() pair.close(open, channel, server) end)
 
   it("arrive with their message, and are answered in one step", function()
     local call = start("question", { metadata = { { "x-one", "1" } }, timeout = 9 })

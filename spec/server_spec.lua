@@ -23,11 +23,7 @@ describe("server", function()
     server, channel = pair.connected()
   end)
 
-  after_each(function()
-    for _, op in ipairs(open) do op:close() end
-    channel:close()
-    server:close()
-  end)
+  after_each(function() pair.close(open, channel, server) end)
 
   it("shows who calls what: path, metadata, peer, deadline", function()
     local metadata = { { "x-one", "1" }, { "x-two", "2" }, { "x-two", "3" } }

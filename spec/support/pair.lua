@@ -143,6 +143,18 @@ function pair.connected()
   return server, pair.channel(target), target
 end
 
+--- Closes a list of operations, then the channel and the server.
+function pair.close(open, channel, server)
+  for _, op in ipairs(open) do op:close() end
+  channel:close()
+  server:close()
+end
+
+--- Waits until the server's side of a call knows that it was cancelled.
+function pair.until_cancelled(accepted)
+  pair.until_(function() return accepted:cancelled() end, "the cancellation at the server")
+end
+
 --- Starts a call: `kind` and what core.call takes, over what is usual here.
 function pair.call(channel, kind, options)
   local all = { path = "/test.Service/Method", kind = kind, reply = pair.TEXT }
