@@ -19,6 +19,7 @@ void server_call_fill(lua_State *L, Op **box, ServerCall *call) {
   if (server_call_show(call)) op_list(L, &call->op);
 }
 
+/* After the other arguments: a number among them becomes a string, and a finalizer may close the call meanwhile. */
 static ServerCall *check_call(lua_State *L) { return (ServerCall *)op_check(L, 1, &server_call_kind); }
 
 /* call:close(): a call that was not finished ends with CANCELLED; what was queued before finish is still sent. */
@@ -37,14 +38,14 @@ static int call_path(lua_State *L) {
 
 /* call:metadata() -> list of {key, value}; call:metadata(key) -> the first value of key, or nil */
 static int call_metadata(lua_State *L) {
+  const char *key = luaL_optstring(L, 2, NULL);
   ServerCall *call = check_call(L);
-  if (lua_isnoneornil(L, 2)) {
+  if (key == NULL) {
     op_hold(L);
     metadata_push(L, &call->metadata);
     op_let_go(L);
     return 1;
   }
-  const char *key = luaL_checkstring(L, 2);
   for (size_t i = 0; i < call->metadata.count; i++) {
     const grpc_metadata *pair = &call->metadata.metadata[i];
     if (grpc_slice_str_cmp(pair->key, key) != 0) continue;
@@ -232,7 +233,6 @@ static grpc_byte_buffer *join_parts(lua_State *L, size_t length) {
   return buffer;
 }
 
-/* The arguments come first: a number among them becomes a string, and a finalizer may close the call meanwhile. */
 static int put(lua_State *L, bool last) {
   size_t length = check_parts(L);
   ServerCall *call = check_call(L);
