@@ -53,7 +53,8 @@ function age.opened(sandbox, exchange)
   exchange.connection = connection
 end
 
---- A stream has ended that belongs to a connection. A connection without streams is forgotten: its next stream begins a new age.
+--- A stream has ended that belongs to a connection. A connection without streams is forgotten: its next stream
+-- begins a new age.
 function age.closed(sandbox, exchange)
   local connection = exchange.connection
   connection.streams = connection.streams - 1
