@@ -21,14 +21,30 @@ local function pairs_of(text)
   return result
 end
 
+local function open(words)
+  local line = command_line(words)
+  return { line = line, pipe = assert(io.popen(("exec timeout -k 1 %d %s"):format(LIMIT_SECONDS, line))) }
+end
+
+local function finish(program)
+  local text = program.pipe:read("a")
+  local ok, how, code = program.pipe:close()
+  if not ok then error(("%s: %s %d"):format(program.line, how == "signal" and how or "exit code", code), 0) end
+  return pairs_of(text)
+end
+
 --- Runs a program to its end, and returns the name=value pairs that it printed. Raises when it fails or takes too long.
 function programs.run(...)
-  local line = command_line({ ... })
-  local pipe = assert(io.popen(("exec timeout -k 1 %d %s"):format(LIMIT_SECONDS, line)))
-  local text = pipe:read("a")
-  local ok, how, code = pipe:close()
-  if not ok then error(("%s: %s %d"):format(line, how == "signal" and how or "exit code", code), 0) end
-  return pairs_of(text)
+  return finish(open{ ... })
+end
+
+--- Runs so many of a program side by side, each to its end.
+-- @treturn table what each has printed
+function programs.run_copies(count, ...)
+  local running, results = {}, {}
+  for i = 1, count do running[i] = open{ ... } end
+  for i, program in ipairs(running) do results[i] = finish(program) end
+  return results
 end
 
 --- A program that prints one line and then goes on until it is closed.

@@ -42,13 +42,10 @@ end
 --- One run: clients that share the events.
 local function run(n, clients, secure, backlog)
   local running <close> = start_with(n, backlog)
-  local processes, began, ended = {}, math.huge, 0
-  for i = 1, clients do
-    processes[i] = programs.start(programs.lua, "spec/bench/client.lua", "sandbox", "acknowledge",
-      secure and running.target or running.plaintext_target, secure and running.ca_file or "-", n // clients)
-  end
-  for _, process in ipairs(processes) do
-    began, ended = math.min(began, process.pairs.began), math.max(ended, process.pairs.ended)
+  local began, ended = math.huge, 0
+  for _, seen in ipairs(programs.run_copies(clients, programs.lua, "spec/bench/client.lua", "sandbox", "acknowledge",
+    secure and running.target or running.plaintext_target, secure and running.ca_file or "-", n // clients)) do
+    began, ended = math.min(began, seen.began), math.max(ended, seen.ended)
   end
   return { rate = n / (ended - began) }
 end
