@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "arguments.h"
+#include "background.h"
 #include "linger.h"
 #include "option.h"
 #include "probes.h"
@@ -113,10 +114,10 @@ static int new_channel(lua_State *L) {
     return 2;
   }
   grpc_channel_args args = { options.n_args, options.args };
-  sigset_t before;
-  signals_block(&before);
+  Background before;
+  background_begin(&before);
   channel->grpc = grpc_channel_create(options.target, credentials, &args);
-  signals_restore(&before);
+  background_end(&before);
   grpc_channel_credentials_release(credentials);
   if (channel->grpc == NULL) {
     lua_pushnil(L);

@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "background.h"
 #include "linger.h"
 #include "probes.h"
 
@@ -148,19 +149,11 @@ void loop_unwatch(Loop *loop, int fd) { epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL,
 
 void loop_use(Loop *loop) { loop->used = true; }
 
-void signals_block(sigset_t *before) {
-  sigset_t all;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, before);
-}
-
-void signals_restore(const sigset_t *before) { pthread_sigmask(SIG_SETMASK, before, NULL); }
-
 int loop_start_thread(Loop *loop, pthread_t *thread, void *(*run)(void *), void *arg) {
-  sigset_t before;
-  signals_block(&before);
+  Background before;
+  background_begin(&before);
   int error = pthread_create(thread, NULL, run, arg);
-  signals_restore(&before);
+  background_end(&before);
   if (error == 0) loop_use(loop);
   return error;
 }
@@ -201,17 +194,15 @@ static void *drive_queue(void *arg) {
 
 static unsigned grpc_ancestry; /* the process that gRPC's threads are of */
 
-/* gRPC writes failed handshakes to the standard error output, besides reporting them: not unless it was asked to.
- * gRPC's threads inherit the signal mask of the thread that calls grpc_init: all blocked, so that signals reach the Lua
- * thread. */
+/* gRPC writes failed handshakes to the standard error output, besides reporting them: not unless it was asked to. */
 static void start_grpc(void) {
-  sigset_t before;
-  signals_block(&before);
+  Background before;
+  background_begin(&before);
   bool quiet = getenv("GRPC_VERBOSITY") == NULL;
   if (quiet) setenv("GRPC_VERBOSITY", "NONE", 1);
   grpc_init(); /* never shut down: its threads outlive the Lua state, and the module is never unloaded */
   if (quiet) unsetenv("GRPC_VERBOSITY");
-  signals_restore(&before);
+  background_end(&before);
   grpc_ancestry = ancestry;
 }
 

@@ -11,7 +11,6 @@
 
 #include <grpc/grpc.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/epoll.h>
 
 #include "op.h"
@@ -40,12 +39,8 @@ grpc_completion_queue *loop_running_queue(const Loop *loop);
  * thread. */
 void loop_use(Loop *loop);
 
-/* Starts a thread with all signals blocked, so that they reach the Lua thread. 0, or an errno. */
+/* Starts a thread behind the Lua thread (background.h). 0, or an errno. */
 int loop_start_thread(Loop *loop, pthread_t *thread, void *(*run)(void *), void *arg);
-
-/* For calls into gRPC that may start threads: block all signals before, restore after. Any thread. */
-void signals_block(sigset_t *before);
-void signals_restore(const sigset_t *before);
 
 /* A descriptor that wakes the Lua thread: op becomes ready each time that more can be read; so what nobody reads does
  * not keep the loop awake. 0 or an errno: EEXIST where it is watched already. Lua thread. */

@@ -10,6 +10,7 @@
 #include <lauxlib.h>
 #include <math.h>
 #include <poll.h>
+#include <signal.h>
 #include <time.h>
 
 #include "loop.h"
@@ -33,17 +34,23 @@ static int run_pending_hook(lua_State *L) {
   return status;
 }
 
+static void block_signals(sigset_t *before) {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, before);
+}
+
 /* Waits once, at most milliseconds (-1: for ever). */
 static void wait_once(lua_State *L, Loop *loop, int milliseconds) {
   struct epoll_event events[WAKE_UPS];
   sigset_t before;
-  signals_block(&before);
+  block_signals(&before);
   int status = run_pending_hook(L), n = 0;
   if (status == LUA_OK) {
     n = epoll_pwait(loop_epoll_fd(loop), events, WAKE_UPS, milliseconds, &before);
     if (n < 0 && errno == EINTR) status = run_pending_hook(L);
   }
-  signals_restore(&before);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
   for (int i = 0; i < n; i++) loop_woken(loop, &events[i]);
   if (status != LUA_OK) lua_error(L);
 }
@@ -51,11 +58,11 @@ static void wait_once(lua_State *L, Loop *loop, int milliseconds) {
 void poll_descriptor(lua_State *L, int fd, short events) {
   struct pollfd ready = { .fd = fd, .events = events };
   sigset_t before;
-  signals_block(&before);
+  block_signals(&before);
   int status;
   do status = run_pending_hook(L);
   while (status == LUA_OK && ppoll(&ready, 1, NULL, &before) < 0 && errno == EINTR);
-  signals_restore(&before);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
   if (status != LUA_OK) lua_error(L);
 }
 

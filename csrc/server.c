@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "arguments.h"
+#include "background.h"
 #include "loop.h"
 #include "pem.h"
 #include "probes.h"
@@ -201,11 +202,11 @@ static int new_server(lua_State *L) {
   pthread_mutex_init(&server->lock, NULL);
   server->queue = queue;
   grpc_channel_args channel_args = { count, args };
-  sigset_t before;
-  signals_block(&before);
+  Background before;
+  background_begin(&before);
   server->grpc = grpc_server_create(&channel_args, NULL);
   grpc_server_register_completion_queue(server->grpc, queue, NULL);
-  signals_restore(&before);
+  background_end(&before);
   op_adopt(L, box, &server->op);
   return 1;
 }
@@ -248,10 +249,10 @@ static int server_listen(lua_State *L) {
     lua_pushfstring(L, "this certificate cannot be used: %s", reason);
     return 2;
   }
-  sigset_t before;
-  signals_block(&before);
+  Background before;
+  background_begin(&before);
   int port = grpc_server_add_http2_port(server->grpc, address, credentials);
-  signals_restore(&before);
+  background_end(&before);
   grpc_server_credentials_release(credentials);
   if (port <= 0) {
     lua_pushnil(L);
@@ -319,10 +320,10 @@ static int server_start(lua_State *L) {
   if (server->started) return 0;
   if (!make_requests(server)) return luaL_error(L, "not enough memory");
   server->started = true;
-  sigset_t before;
-  signals_block(&before);
+  Background before;
+  background_begin(&before);
   grpc_server_start(server->grpc);
-  signals_restore(&before);
+  background_end(&before);
   pthread_mutex_lock(&server->lock);
   request_idle(server);
   pthread_mutex_unlock(&server->lock);

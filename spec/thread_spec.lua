@@ -3,6 +3,7 @@
 local core = require("wgtwo.core")
 local live = require("spec.support.live")
 local pair = require("spec.support.pair")
+local process = require("spec.support.process")
 local uv = require("luv")
 
 -- Runs a Lua text in `count` threads at once, each with a state of its own, which closes when the text has ended; what
@@ -28,7 +29,49 @@ local function in_threads(count, text, ...)
   return results
 end
 
+-- The scheduling policies, "NAME POLICY", of Lua's thread and of those behind it, in a process that uses gRPC, and says
+-- that it wants another policy where one is given (as chrt's option).
+local function policies(wanted)
+  local result = process.lua([[
+    local function policy(id)
+      local file <close> = assert(io.open("/proc/self/task/" .. id .. "/stat"))
+      local fields = {}
+      for field in file:read("a"):match("%) (.*)"):gmatch("%S+") do fields[#fields + 1] = field end
+      return fields[41 - 2]
+    end
+    local own = io.open("/proc/self/stat"):read("a"):match("^%d+")
+    if arg[1] then assert(os.execute("chrt " .. arg[1] .. " -p 0 " .. own)) end
+    local before = {}
+    for id in require("lfs").dir("/proc/self/task") do before[id] = true end
+    local core = require("wgtwo.core")
+    local server = core.server()
+    server:listen("127.0.0.1:0")
+    server:start()
+    print("lua", policy(own))
+    for id in require("lfs").dir("/proc/self/task") do
+      if not before[id] then print("behind", policy(id)) end
+    end
+  ]], { args = { wanted } })
+  assert.is_true(result.ok, result.errors)
+  local seen = {}
+  for who, policy in result.output:gmatch("(%a+)\t(%d+)") do
+    assert.is_true(seen[who] == nil or seen[who] == policy, result.output)
+    seen[who] = policy
+  end
+  return seen
+end
+
+local SCHED_OTHER, SCHED_BATCH, SCHED_IDLE = "0", "3", "5"
+
 describe("threads", function()
+  it("behind Lua's are not put in its place while it works", function()
+    assert.same({ lua = SCHED_OTHER, behind = SCHED_BATCH }, policies())
+  end)
+
+  it("have the scheduling policy that somebody has chosen for the process", function()
+    assert.same({ lua = SCHED_IDLE, behind = SCHED_IDLE }, policies("--idle"))
+  end)
+
   it("other than Lua's leave all signals to it", function()
     local before = {}
     for id in require("lfs").dir("/proc/self/task") do before[id] = true end
