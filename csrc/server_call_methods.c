@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "message.h"
+#include "parts.h"
 #include "receive.h"
 
 Op **server_call_userdata(lua_State *L, int spare) {
@@ -206,41 +207,18 @@ static int push_put(lua_State *L, Put result) {
   return 1;
 }
 
-/* The length of all strings from index 2 on; raises unless there is at least one. */
-static size_t check_parts(lua_State *L) {
-  size_t length = 0, part;
-  int parts = lua_gettop(L);
-  for (int i = 2; i <= parts || i == 2; i++) {
-    luaL_checklstring(L, i, &part);
-    length += part;
-  }
-  return length;
-}
-
-/* These strings, one after the other, as a buffer that the caller owns. */
-static grpc_byte_buffer *join_parts(lua_State *L, size_t length) {
+static int put(lua_State *L, bool last) {
+  size_t length = parts_check(L, 2);
+  ServerCall *call = check_call(L);
   grpc_slice slice = grpc_slice_malloc(length);
-  unsigned char *end = GRPC_SLICE_START_PTR(slice);
-  int parts = lua_gettop(L);
-  for (int i = 2; i <= parts; i++) {
-    size_t part;
-    const char *bytes = lua_tolstring(L, i, &part);
-    memcpy(end, bytes, part);
-    end += part;
-  }
+  parts_write(L, 2, GRPC_SLICE_START_PTR(slice));
   grpc_byte_buffer *buffer = grpc_raw_byte_buffer_create(&slice, 1);
   grpc_slice_unref(slice);
-  return buffer;
-}
-
-static int put(lua_State *L, bool last) {
-  size_t length = check_parts(L);
-  ServerCall *call = check_call(L);
-  return push_put(L, server_call_put(call, join_parts(L, length), length, last));
+  return push_put(L, server_call_put(call, buffer, length, last));
 }
 
 /* call:write(bytes, …) -> true: queued; false: the queue is full, the call becomes ready when there is room; nil: it is
- * over. Several strings are the parts of one message. */
+ * over. Several arguments are the parts of one message, and an integer among them is its varint. */
 static int call_write(lua_State *L) { return put(L, false); }
 
 /* call:reply(bytes, …) -> true, or nil when it is over: the one answer of a unary call, with status OK, in one batch */

@@ -210,4 +210,18 @@ describe("expected calls:", function()
     accepted:finish()
     assert.same({ "in parts" }, select(2, pair.finish(stream)))
   end)
+
+  it("and others are written in parts, with integers as varints", function()
+    local stream = keep(pair.call(channel, "server", { path = "/test.Service/Other", request = message("q") }))
+    local accepted <close> = pair.take(server)
+    assert.has_error(function() accepted:write("a", 1.5) end)
+    local long = ("x"):rep(300)
+    accepted:write("\x0A", 5, "short")
+    accepted:write("\x0A", #long, long)
+    local field <const> = "\x78" -- one that the message does not have
+    accepted:write("\x0A", 0, field, 127, field, 128, field, 0, field, math.maxinteger, field, -1)
+    accepted:finish()
+    local behind = "x\x7Fx\x80\x01x\0x" .. ("\xFF"):rep(8) .. "\x7Fx" .. ("\xFF"):rep(9) .. "\1"
+    assert.same({ "short", long, behind }, select(2, pair.finish(stream)))
+  end)
 end)

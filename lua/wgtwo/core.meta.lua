@@ -505,12 +505,12 @@ function server_call:watch() end
 ---@return string? reason
 function server_call:take(of) end
 
----@param ... string the parts of one message
+---@param ... string|integer the parts of one message: bytes, and integers as varints
 ---@return boolean? queued false: the queue is full; nil: the call is over
 function server_call:write(...) end
 
 ---The one answer of a unary call.
----@param ... string its parts
+---@param ... string|integer its parts
 ---@return boolean?
 function server_call:reply(...) end
 

@@ -17,22 +17,23 @@ local subscription = require "wgtwo.sandbox.subscription"
 
 local events_v0 = {}
 
-local varint <const> = framing.varint
+local size_of <const> = framing.size
 
 local EVENT <const> = framing.tag(1)    -- of wgtwo.events.v0.SubscribeEventsResponse
 local METADATA <const> = framing.tag(1) -- of Event
-local SEQUENCE <const>, REDELIVERED <const> = framing.integer_tag(1), framing.integer_tag(2) .. varint(1) -- of that
+local SEQUENCE <const>, REDELIVERED <const> = framing.integer_tag(1), framing.join(framing.integer_tag(2), 1) -- of that
 local ACK_INBOX <const> = 3
 
 local Member = {}
 Member.__index = Member
 
 function Member:send(event, is_redelivered)
-  local sub, inbox, body = self.subscription, self.inbox_field, event.body
+  local sub, id, inbox, body = self.subscription, event.id, self.inbox_field, event.body
   local owner = sub.log:owner(event, sub.client)
-  local numbers = SEQUENCE .. varint(event.id) .. (is_redelivered and REDELIVERED or "")
-  local metadata = METADATA .. varint(#numbers + #inbox) .. numbers
-  return self.exchange:send(EVENT .. varint(#metadata + #inbox + #body + #owner) .. metadata, inbox, body, owner)
+  local redelivered = is_redelivered and REDELIVERED or ""
+  local metadata = #SEQUENCE + size_of(id) + #redelivered + #inbox -- their sizes
+  local whole = #METADATA + size_of(metadata) + metadata + #body + #owner
+  return self.exchange:send(EVENT, whole, METADATA, metadata, SEQUENCE, id, redelivered, inbox, body, owner)
 end
 
 function Member:finish(reason)

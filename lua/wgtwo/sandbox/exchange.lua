@@ -13,6 +13,7 @@
 
 local age = require "wgtwo.sandbox.age"
 local core = require "wgtwo.core"
+local framing = require "wgtwo.sandbox.framing"
 local reactor = require "wgtwo.sandbox.reactor"
 local requests = require "wgtwo.sandbox.requests"
 local status = require "wgtwo.sandbox.status"
@@ -50,10 +51,10 @@ function Exchange:send_headers()
 end
 
 --- Sends one reply of a stream.
--- @tparam string ... its bytes, in parts
+-- @tparam string|int ... its parts, as `framing.join` takes them
 -- @treturn boolean whether there was room
 function Exchange:send(...)
-  if self.faulty then return self.faulty:send(self, table.concat{ ... }) end
+  if self.faulty then return self.faulty:send(self, framing.join(...)) end
   return self:transmit(...)
 end
 

@@ -30,13 +30,31 @@ local function varint(n)
   return table.concat(bytes)
 end
 
-framing.varint = varint
+--- How long an integer is as a varint.
+-- @tparam int n 0 or more
+-- @treturn int
+function framing.size(n)
+  if n < 0x80 then return 1 end
+  if n < 0x4000 then return 2 end
+  return n < 0x200000 and 3 or #varint(n)
+end
 
 --- What stands before the value of a field that holds an integer or a boolean.
 function framing.integer_tag(number) return varint(number << 3) end
 
 --- What stands before the length of a field that holds a message, a string or bytes.
 function framing.tag(number) return varint(number << 3 | 2) end
+
+--- The bytes of a message in parts: a string stands for itself, an integer for its varint, as the core writes them.
+-- @tparam string|int ...
+-- @treturn string
+function framing.join(...)
+  local parts = { ... }
+  for i, part in ipairs(parts) do
+    if math.type(part) == "integer" then parts[i] = varint(part) end
+  end
+  return table.concat(parts)
+end
 
 --- A field that holds a message, a string or bytes.
 -- @tparam int number of the field

@@ -5,6 +5,7 @@
 local clock = require "wgtwo.sandbox.clock"
 local core = require "wgtwo.core"
 local errors = require "wgtwo.error"
+local framing = require "wgtwo.sandbox.framing"
 
 local Entry = {}
 Entry.__index = Entry
@@ -77,13 +78,12 @@ function Entry:received(message)
 end
 
 --- A reply was sent.
--- @tparam string bytes
--- @tparam string ... more parts of it
+-- @tparam string|int ... its parts, as `framing.join` takes them
 function Entry:sent(bytes, ...)
   local count = self.sent_count + 1
   self.sent_count = count
   if count > self.limit then return end
-  if ... then bytes = table.concat{ bytes, ... } end
+  if ... then bytes = framing.join(bytes, ...) end
   if count == 1 then
     self.reply = bytes
   else
