@@ -98,17 +98,17 @@ local function publish(sandbox, given)
 end
 
 local function describe_event(event)
-  local records = {}
-  for i, record in ipairs(event.records or {}) do
-    local sub = record.subscription
-    records[i] = { subscription = sub.name, subscription_id = sub.id, client = sub.client,
-      deliveries = record.deliveries, acked = record.acked == true }
-  end
-  local deliveries, acks = 0, 0
-  for _, record in ipairs(records) do
+  local records, deliveries, acks = {}, 0, 0
+  local record = event.newest_record
+  while record do
+    local sub, acked = record.subscription, record.acked == true
+    records[#records + 1] = { subscription = sub.name, subscription_id = sub.id, client = sub.client,
+      deliveries = record.deliveries, acked = acked }
     deliveries = deliveries + record.deliveries
-    if record.acked then acks = acks + 1 end
+    if acked then acks = acks + 1 end
+    record = record.older
   end
+  table.sort(records, function(a, b) return a.subscription_id < b.subscription_id end)
   return { id = event.id, type = event.kind.name, api = event.kind.api, number = event.number, client = event.client,
     time = clock.format(event.at), payload = snapshot.payload(event), deliveries = deliveries, acks = acks,
     subscriptions = core.json_array(records) }

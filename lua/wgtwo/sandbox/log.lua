@@ -2,7 +2,7 @@
 --
 -- An event has `id` (1, 2, 3 … over all kinds), `kind`, `at` (seconds since 1970), `number` (its subscriber),
 -- `client` (the OAuth client that may see it; nil: every one), `body` (its payload and what else is the same in every
--- delivery, as bytes), `records` (one for each subscription that got it; false: none has).
+-- delivery, as bytes), `newest_record` (of a list with one for each subscription that got it; false: none has).
 --
 -- @module wgtwo.sandbox.log
 

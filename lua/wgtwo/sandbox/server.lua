@@ -95,7 +95,7 @@ function Server:publish_event(wish)
   local number = wish.number or subject or r:pick(self:pool(wish.client))
   local payload = payloads.make(kind, number, wish.payload, r)
   local event = { id = false, kind = kind, at = self.clock:now(), number = number, client = wish.client,
-    payload = payload, body = false, records = false }
+    payload = payload, body = false, newest_record = false }
   local ok, problem = pcall(self.log.append, self.log, event)
   if not ok then return nil, tostring(problem) end
   self.subscriptions:published(event)

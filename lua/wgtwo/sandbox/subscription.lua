@@ -5,7 +5,7 @@
 -- and the redelivery list: an event is in the list, with a member, acknowledged, or ahead of the position.
 --
 -- A record is one event in one subscription: `event`, `deliveries`, `acked`, `member` (while it waits for its
--- acknowledgement), `due` (when that is too late).
+-- acknowledgement), `due` (when that is too late), `older` (the same event's record before this one).
 --
 -- @module wgtwo.sandbox.subscription
 
@@ -44,12 +44,8 @@ end
 function subscription.record(sub, event)
   local record = { event = event, subscription = sub, deliveries = 0, acked = false, due = false, member = false,
     previous = false, next = false }
-  local records = event.records
-  if records then
-    records[#records + 1] = record
-  else
-    event.records = { record }
-  end
+  if event.newest_record then record.older = event.newest_record end -- seldom: most events go to one subscription
+  event.newest_record = record
   return record
 end
 
