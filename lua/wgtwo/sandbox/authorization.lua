@@ -24,13 +24,12 @@ end
 
 --- Checks a call.
 -- @tparam table sandbox the server
--- @tparam userdata call
+-- @tparam ?string header its `authorization`
 -- @tparam table route
 -- @treturn ?table `client` (id), `scopes` (a set), `user` (of a token that a user granted); nil without a token
 -- @treturn ?table a status
-function authorization.check(sandbox, call, route)
+function authorization.check(sandbox, header, route)
   local method = route.method
-  local header = call:metadata("authorization")
   if not header then
     if sandbox.settings.strict and not open_services[method.service] then
       return unauthenticated("a token is needed: this sandbox is strict")

@@ -17,7 +17,8 @@ local TOGETHER <const> = 64
 --- @tparam table sandbox the server
 -- @treturn table
 function calls.new(sandbox)
-  local self = setmetatable({ sandbox = sandbox, routes = {}, open = {}, spare = nil, spare_call = nil }, Calls)
+  local self = setmetatable({ sandbox = sandbox, routes = {}, open = {}, metadata = nil,
+    authorization = nil, spare = nil, spare_call = nil }, Calls)
   self.on_news = function(call)
     local found = self.open[call]
     if found then found:news() end
@@ -65,11 +66,15 @@ function Calls:accept(call)
   local sandbox = self.sandbox
   local path = call:path()
   local route = self.routes[path]
-  local entry = sandbox.journal:open(route and route.method, path, call:packed_metadata(), call:peer())
+  local metadata = call:packed_metadata()
+  if metadata ~= self.metadata then -- most calls of a client have the same
+    self.metadata, self.authorization = metadata, call:metadata("authorization")
+  end
+  local entry = sandbox.journal:open(route and route.method, path, metadata, call:peer())
   if not route then
     return refuse(call, entry, status.new("UNIMPLEMENTED", "there is no method " .. path))
   end
-  local principal, denied = authorization.check(sandbox, call, route)
+  local principal, denied = authorization.check(sandbox, self.authorization, route)
   if not principal then return refuse(call, entry, denied) end
   entry.client = principal.client
   local faulty = sandbox.faults:strike_call(route.method.name, principal.client)

@@ -47,7 +47,8 @@ function Journal:open(method, path, metadata, peer)
   entry.received_count, entry.sent_count = 0, 0
   entry.request, entry.requests, entry.reply, entry.replies = nil, nil, nil, nil
   entry.client, entry.status, entry.fault = nil, nil, nil
-  self.last, self.first = id, math.max(self.first, id - limits.journal + 1)
+  self.last = id
+  if id - self.first >= limits.journal then self.first = id - limits.journal + 1 end
   return entry
 end
 

@@ -115,12 +115,13 @@ end
 -- @treturn ?string its path
 -- @treturn ?string what is wrong with it
 function requests.problem(plan, message)
-  for _, step in ipairs(plan) do
+  for i = 1, #plan do
+    local step = plan[i]
     local problem, path = field_problem(step, message)
     if problem then return step.name .. (path or ""), problem end
   end
-  for _, rule in ipairs(plan.rule) do
-    local field, problem
+  for i = 1, #plan.rule do
+    local rule, field, problem = plan.rule[i], nil, nil
     if rule.one_of then
       field, problem = one_of(rule.one_of, message)
     else

@@ -115,9 +115,9 @@ end
 
 --- The next member in turn that can take an event.
 local function next_member(self)
-  local members, count = self.members, #self.members
-  for step = 1, count do
-    local index = (self.turn + step - 1) % count + 1
+  local members, index = self.members, self.turn
+  for _ = 1, #members do
+    index = index < #members and index + 1 or 1
     local member = members[index]
     if not member.blocked and (not member.explicit or member.in_flight < member.max_in_flight) then
       return member, index
@@ -135,22 +135,21 @@ local function arm(self, member)
   end
 end
 
-local function delivered(self, member, event, record)
-  if not record then
-    record = subscription.record(self, event)
-  end
+local function delivered(self, member, event, record, now)
+  local counts = self.counts
+  record = record or subscription.record(self, event)
   record.deliveries = record.deliveries + 1
-  self.counts.delivered = self.counts.delivered + 1
-  if record.deliveries > 1 then self.counts.redelivered = self.counts.redelivered + 1 end
+  counts.delivered = counts.delivered + 1
+  if record.deliveries > 1 then counts.redelivered = counts.redelivered + 1 end
   if member.explicit then
-    record.due = self.clock:now() + member.ack_timeout
+    record.due = now + member.ack_timeout
     self.pending[event.id] = record
     push_flight(member, record)
-    arm(self, member)
+    if member.oldest == record then arm(self, member) end -- else it is armed for an older one
   else
     record.acked = true
     self.pending[event.id] = nil
-    self.counts.acked = self.counts.acked + 1
+    counts.acked = counts.acked + 1
   end
 end
 
@@ -162,6 +161,7 @@ function Subscription:pump()
     held[self] = true
     return
   end
+  local now = self.clock:now()
   while true do
     local member, index = next_member(self)
     if not member then return end
@@ -171,7 +171,7 @@ function Subscription:pump()
     if sent then
       self.turn = index
       take(self, record)
-      delivered(self, member, event, record)
+      delivered(self, member, event, record, now)
     else
       member.blocked = true -- until its stream has room, or it leaves
     end
