@@ -17,6 +17,7 @@ local schema = require "wgtwo.schema"
 local events_v1 = {}
 
 local metadata_type = schema.type("wgtwo.events.v1.Metadata")
+local METADATA <const> = framing.tag(1) -- of each stream's response
 local SUCCESS <const> = limits.events_v1.success
 local FAILURE <const> = "STATUS_CODE_FAILURE"
 
@@ -35,7 +36,7 @@ function Member:send(event, is_redelivered)
     timestamp = clock.timestamp(event.at), identifier = identifier(event.number), is_redelivered = is_redelivered,
     ack_info = { value = info },
   })
-  return self.exchange:send(framing.field(1, metadata) .. event.body)
+  return self.exchange:send(METADATA, #metadata, metadata, event.body)
 end
 
 function Member:finish(reason)
