@@ -86,6 +86,19 @@ describe("misuse", function()
       complaint(function() client.sms.send_text_to_subscriber{ content = "hi" } end))
   end)
 
+  it("of any other object with a dot says so, too", function()
+    local stream <close> = assert(client:stream("NumberLookupService/NumberLookup"))
+    local events <close> = client:events{ types = { "SMS_EVENT" }, queue = "dots" }
+    local function wants(text, f) assert.equal("call it with a colon: " .. text, complaint(f)) end
+    wants("client:events(…)", function() client.events{ types = { "SMS_EVENT" } } end)
+    wants("client:call(…)", function() client.call("GetConsentsForSubscription", {}) end)
+    wants("client:stats(…)", function() client.stats() end)
+    wants("subscription:next(…)", function() events.next(5) end)
+    wants("subscription:close(…)", function() events.close(client) end)
+    wants("stream:read(…)", function() stream.read() end)
+    wants("sandbox:publish(…)", function() sandbox.publish{ type = "SMS_EVENT" } end)
+  end)
+
   it("of the sandbox's publish and fault names what is unknown, or missing", function()
     assert.matches('unknown option "nubmer"; did you mean "number"?',
       complaint(function() sandbox:publish{ type = "SMS_EVENT", nubmer = "+4799990001" } end), 1, true)

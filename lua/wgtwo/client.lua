@@ -16,6 +16,7 @@ local loop = require "wgtwo.loop"
 local metadata = require "wgtwo.metadata"
 local oauth = require "wgtwo.oauth"
 local options = require "wgtwo.options"
+local receiver = require "wgtwo.receiver"
 local schema = require "wgtwo.schema"
 local stream = require "wgtwo.stream"
 local target = require "wgtwo.target"
@@ -301,5 +302,7 @@ end
 function Client:__tostring()
   return ("wgtwo.client(%s%s)"):format(self.target, self.closed and ", closed" or "")
 end
+
+receiver.check(Client, "client")
 
 return M

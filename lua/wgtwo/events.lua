@@ -17,6 +17,7 @@ local feed = require "wgtwo.events.feed"
 local limits = require "wgtwo.limits"
 local loop = require "wgtwo.loop"
 local options = require "wgtwo.events.options"
+local receiver = require "wgtwo.receiver"
 local request_v0 = require "wgtwo.events.request_v0"
 local request_v1 = require "wgtwo.events.request_v1"
 local waiters = require "wgtwo.waiters"
@@ -278,5 +279,7 @@ function Subscription:__tostring()
   return ("wgtwo.subscription(%s at %s%s)"):format(table.concat(names, ", "), self.client.target,
     self.closed and ", closed" or "")
 end
+
+receiver.check(Subscription, "subscription")
 
 return M

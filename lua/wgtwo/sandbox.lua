@@ -18,6 +18,7 @@ local kinds = require "wgtwo.sandbox.kinds"
 local loop = require "wgtwo.loop"
 local message = require "wgtwo.message"
 local options = require "wgtwo.options"
+local receiver = require "wgtwo.receiver"
 local settings = require "wgtwo.sandbox.settings"
 
 local START_TIMEOUT <const>, REQUEST_TIMEOUT <const> = 10, 30
@@ -368,5 +369,7 @@ function Sandbox:reset()
   local answer, err = ask(self, "POST", "/admin/reset", {})
   return answer and true, err
 end
+
+receiver.check(Sandbox, "sandbox")
 
 return sandbox

@@ -16,6 +16,7 @@ local core = require "wgtwo.core"
 local errors = require "wgtwo.error"
 local limits = require "wgtwo.limits"
 local loop = require "wgtwo.loop"
+local receiver = require "wgtwo.receiver"
 local waiters = require "wgtwo.waiters"
 
 local Stream = { __name = "wgtwo.stream" }
@@ -215,5 +216,7 @@ end
 function Stream:__tostring()
   return ("wgtwo.stream(%s at %s, %s)"):format(self.method.name, self.client.target, self.over and "over" or "open")
 end
+
+receiver.check(Stream, "stream")
 
 return stream
