@@ -121,7 +121,8 @@ function requests.problem(plan, message)
     if problem then return step.name .. (path or ""), problem end
   end
   for i = 1, #plan.rule do
-    local rule, field, problem = plan.rule[i], nil, nil
+    local rule = plan.rule[i]
+    local field, problem
     if rule.one_of then
       field, problem = one_of(rule.one_of, message)
     else
