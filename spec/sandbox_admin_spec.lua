@@ -56,6 +56,18 @@ describe("sandbox admin API:", function()
     assert.same({ id = first, deliveries = 3, acks = 1, ["queue acks"] = { 1, true },
       ["queue is silent"] = { 2, false } }, seen(first))
     assert.same({ id = second, deliveries = 2, acks = 0, ["queue acks"] = { 2, false } }, seen(second))
+    local of_first = listed.events[first].subscriptions
+    assert.same({ "queue acks", "queue is silent" }, { of_first[1].subscription, of_first[2].subscription })
+  end)
+
+  it("the journal: a delivery as it was sent, although it is sent in parts", function()
+    local stream <close> = open(sandbox, client, SUBSCRIBE, { type = { "SMS_EVENT" } })
+    ask("POST", "/admin/events", { type = "SMS_EVENT", number = "+4799990001", payload = { text = "in parts" } })
+    local event = read(stream).event
+    local shown = ask("GET", "/admin/journal?method=Subscribe").calls[1].replies
+    assert.equal(1, #shown)
+    assert.equal("in parts", shown[1].event.sms_event.text)
+    assert.equal(event.metadata.ack_inbox, shown[1].event.metadata.ack_inbox)
   end)
 
   it("the types that can be published", function()
