@@ -13,6 +13,7 @@
 #include "json.h"
 #include "loop.h"
 #include "message.h"
+#include "parts.h"
 #include "pem.h"
 #include "probe.h"
 #include "process.h"
@@ -28,9 +29,10 @@ __attribute__((visibility("default"))) int luaopen_wgtwo_core(lua_State *L);
 
 int luaopen_wgtwo_core(lua_State *L) {
   static void (*const rooms[])(lua_State *) = {
-    loop_register,    op_register,     poll_register,    channel_register,   call_register,   acker_register,
-    server_register,  http_register,   process_register, watch_register,     probe_register,  schema_register,
-    message_register, encode_register, json_register,    forwarder_register, reader_register, pem_register,
+    loop_register,      op_register,     poll_register,    channel_register, call_register,
+    acker_register,     server_register, http_register,    process_register, watch_register,
+    probe_register,     schema_register, message_register, encode_register,  json_register,
+    forwarder_register, reader_register, pem_register,     parts_register,
   };
   luaL_checkversion(L);
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &module_key) == LUA_TTABLE) return 1; /* opened before: there is one loop */

@@ -28,15 +28,13 @@ static size_t part_size(lua_State *L, int arg) {
   return varint_size((uint64_t)lua_tointeger(L, arg));
 }
 
-size_t parts_check(lua_State *L, int first) {
-  int last = lua_gettop(L);
+size_t parts_check(lua_State *L, int first, int last) {
   size_t size = 0;
-  for (int arg = first; arg <= last || arg == first; arg++) size += part_size(L, arg);
+  for (int arg = first; arg <= last; arg++) size += part_size(L, arg);
   return size;
 }
 
-void parts_write(lua_State *L, int first, unsigned char *to) {
-  int last = lua_gettop(L);
+void parts_write(lua_State *L, int first, int last, unsigned char *to) {
   for (int arg = first; arg <= last; arg++) {
     if (lua_type(L, arg) == LUA_TSTRING) {
       size_t length;
@@ -47,4 +45,19 @@ void parts_write(lua_State *L, int first, unsigned char *to) {
       to = write_varint(to, (uint64_t)lua_tointeger(L, arg));
     }
   }
+}
+
+/* core.join(…) -> the parts as one string */
+static int join(lua_State *L) {
+  int last = lua_gettop(L);
+  size_t size = parts_check(L, 1, last);
+  luaL_Buffer text;
+  parts_write(L, 1, last, (unsigned char *)luaL_buffinitsize(L, &text, size));
+  luaL_pushresultsize(&text, size);
+  return 1;
+}
+
+void parts_register(lua_State *L) {
+  static const luaL_Reg functions[] = { { "join", join }, { NULL, NULL } };
+  luaL_setfuncs(L, functions, 0);
 }

@@ -8,10 +8,12 @@
 #include <lua.h>
 #include <stddef.h>
 
-/* The length of all arguments from `first` on, of which there is at least one. Raises for anything else; runs no
- * finalizer. */
-size_t parts_check(lua_State *L, int first);
+/* The length of the arguments from `first` to `last`. Raises for anything else; runs no finalizer. */
+size_t parts_check(lua_State *L, int first, int last);
 /* Writes them, one after the other, after parts_check. */
-void parts_write(lua_State *L, int first, unsigned char *to);
+void parts_write(lua_State *L, int first, int last, unsigned char *to);
+
+/* Functions for the `core` table on top of the stack. */
+void parts_register(lua_State *L);
 
 #endif

@@ -208,10 +208,12 @@ static int push_put(lua_State *L, Put result) {
 }
 
 static int put(lua_State *L, bool last) {
-  size_t length = parts_check(L, 2);
+  int parts = lua_gettop(L);
+  luaL_checkany(L, 2);
+  size_t length = parts_check(L, 2, parts);
   ServerCall *call = check_call(L);
   grpc_slice slice = grpc_slice_malloc(length);
-  parts_write(L, 2, GRPC_SLICE_START_PTR(slice));
+  parts_write(L, 2, parts, GRPC_SLICE_START_PTR(slice));
   grpc_byte_buffer *buffer = grpc_raw_byte_buffer_create(&slice, 1);
   grpc_slice_unref(slice);
   return push_put(L, server_call_put(call, buffer, length, last));

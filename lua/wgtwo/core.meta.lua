@@ -33,6 +33,11 @@ function core.now() end
 ---@return number seconds since 1970
 function core.time() end
 
+---The bytes of a message in parts: a string stands for itself, an integer for its varint.
+---@param ... string|integer
+---@return string
+function core.join(...) end
+
 ---C objects that are not freed yet, in the whole process.
 ---@return integer count
 ---@return table<string, integer> by_kind
