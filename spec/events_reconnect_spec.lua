@@ -1,6 +1,7 @@
 local Api = require("spec.support.api")
 local core = require("wgtwo.core")
 local feeds = require("spec.support.feeds")
+local patience = require("spec.support.patience")
 local wgtwo = require("wgtwo")
 
 local SUBSCRIBE, ACK, HANDSETS = feeds.SUBSCRIBE, feeds.ACK, feeds.HANDSETS
@@ -60,11 +61,9 @@ describe("a subscription", function()
 
   it("reconnects at once after a clean end", function()
     script(SUBSCRIBE, { send_and_end(0, feeds.sms(1)), send(feeds.sms(2)) })
-    local sub <close> = subscribe{ reconnect = true }
-    local started = core.now()
+    local sub <close> = subscribe{ reconnect = { initial = 300, max = 300 } }
     assert.equal(1, assert(sub:next(10)).sequence)
     assert.equal(2, assert(sub:next(10)).sequence)
-    assert.is_true(core.now() - started < 0.4)
     assert.equal(1, sub:stats().reconnects)
     assert.equal(2, sub:stats().received)
     assert.equal("info", log[1].level)
@@ -98,7 +97,6 @@ describe("a subscription", function()
       local seen = api:seen(SUBSCRIBE)
       local waited = seen[i + 1].at - seen[i].at
       assert.is_true(waited >= log[i].fields.delay - 0.02, "it waited as long as it said")
-      assert.is_true(waited <= log[i].fields.delay + 1)
     end
     assert.equal(1, sub:stats().reconnects)
   end)
@@ -132,14 +130,16 @@ describe("a subscription", function()
   it("backs off exponentially, with full jitter", function()
     script(SUBSCRIBE, { send_and_end(14) })
     local sub <close> = subscribe{ reconnect = { initial = 0.01, max = 0.04 } }
-    assert.is_nil((sub:next(0.6)))
+    api:until_(function()
+      assert.is_nil((sub:next(0.05)))
+      return #log >= 8
+    end, "the eighth attempt")
     local longest = 0
     for i, entry in ipairs(log) do
       local span = math.min(0.04, 0.01 * 2 ^ (i - 1))
       assert.is_true(entry.fields.delay <= span + 1e-9)
       longest = math.max(longest, entry.fields.delay)
     end
-    assert.is_true(#log >= 8)
     assert.is_true(longest > 0.01)
   end)
 
@@ -203,11 +203,9 @@ describe("a subscription", function()
 
     it("renews the token and is back at once", function()
       script(SUBSCRIBE, { send_and_end(16, feeds.sms(1)), send(feeds.sms(2)) })
-      local sub <close> = subscribe{ reconnect = true }
-      local started = core.now()
+      local sub <close> = subscribe{ reconnect = { initial = 300, max = 300 } }
       assert(sub:next(10))
       assert(sub:next(10))
-      assert.is_true(core.now() - started < 1)
       assert.equal("Bearer t2", api:seen(SUBSCRIBE)[2].metadata.authorization)
       assert.matches("reconnecting at once.*new token", log[1].message)
     end)
@@ -215,9 +213,12 @@ describe("a subscription", function()
     it("a second time waits for 10 s or more", function()
       script(SUBSCRIBE, { send_and_end(16) })
       local sub <close> = subscribe{ reconnect = true }
-      local event, err = sub:next(0.5)
-      assert.is_nil(event)
-      assert.equal("timeout", err.kind)
+      api:until_(function()
+        local event, err = sub:next(0.05)
+        assert.is_nil(event)
+        assert.equal("timeout", err.kind)
+        return log[2]
+      end, "the second attempt")
       assert.equal(2, #api:seen(SUBSCRIBE))
       assert.equal(2, source.count)
       assert.is_true(log[2].fields.delay >= 10 and log[2].fields.delay <= 15)
@@ -257,21 +258,23 @@ describe("a subscription", function()
     assert.equal(1, assert(sub:next(10)).sequence)
     api:stop()
     assert.equal("timeout", select(2, sub:next(3)).kind) -- gRPC's own backoff would be 2 s by now
+    local tried = #log
     api:start_again()
-    local started = core.now()
     assert.equal(2, assert(sub:next(10)).sequence)
-    assert.is_true(core.now() - started < 0.8)
+    assert.is_true(#log <= tried + 2, "it tried again and again") -- one may have been under way
     assert.is_truthy(log[2].fields.code == "UNAVAILABLE")
   end)
 
-  it("tells within a second that nobody listens", function()
+  it("tells at once that nobody listens", function()
+    client:close()
+    connect{ connect_timeout = 300 }
     api:stop()
     local started = core.now()
     local sub <close> = subscribe{ reconnect = false }
     local event, err = sub:next(10)
     assert.is_nil(event)
     assert.equal("UNAVAILABLE", err.code)
-    assert.is_true(core.now() - started < 1)
+    assert.is_true(core.now() - started < patience.soon)
   end)
 
   it("that is regular goes on behind the last event", function()

@@ -1,6 +1,7 @@
 -- A subscription on a wire with faults.
 
 local core = require("wgtwo.core")
+local patience = require("spec.support.patience")
 local wgtwo = require("wgtwo")
 
 describe("a subscription on a bad wire", function()
@@ -50,7 +51,7 @@ describe("a subscription on a bad wire", function()
     repeat
       local event = sub:next(0.1) -- nothing says that the wire is dead, but for the pings
       assert.is_nil(event)
-    until log[1] or core.now() - started > 10
+    until log[1] or core.now() - started > patience.limit
     assert.matches("reconnecting", log[1])
     forwarder:clear()
     assert(assert(sub:next(20)):ack{ wait = true })
@@ -79,7 +80,7 @@ describe("a subscription on a bad wire", function()
       return count == 100
     end
     -- an acknowledgement of an event from the stream before may be lost: then the event comes again
-    local deadline = core.now() + 30
+    local deadline = core.now() + patience.limit
     while not is_done() do
       assert(core.now() < deadline, "some event was never acknowledged")
       local event = sub:next(0.2)
@@ -97,7 +98,7 @@ describe("a subscription on a bad wire", function()
     local event, err = sub:next(10)
     assert.is_nil(event)
     assert.equal("UNAVAILABLE", err.code)
-    assert.is_true(core.now() - started < 2)
+    assert.is_true(core.now() - started < patience.soon)
     forwarder:clear()
   end)
 

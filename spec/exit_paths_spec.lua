@@ -1,5 +1,6 @@
 -- The ways a script ends while its streams are in flight. Each is run many times: what goes wrong there is a race.
 
+local patience = require("spec.support.patience")
 local process = require("spec.support.process")
 
 local OFTEN, LESS_OFTEN = 100, 25
@@ -110,7 +111,7 @@ describe("exit with a stream in flight", function()
     local began = tonumber(result.output)
     assert.is_number(began, result.errors)
     assert.is_true(result.ok)
-    assert.is_true(require("wgtwo.core").now() - began < 3)
+    assert.is_true(require("wgtwo.core").now() - began < patience.soon)
   end)
 
   it("by a signal that nobody handles ends with that signal", function()

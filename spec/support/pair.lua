@@ -1,10 +1,9 @@
 -- A server and a channel to it in one process, driven through core.poll: for tests of the core alone.
 
 local core = require("wgtwo.core")
+local patience = require("spec.support.patience")
 
 local pair = {}
-
-local LIMIT_SECONDS = 20 -- only a failing test takes it
 
 --- A message type whose field 1 is a string: what `message` makes.
 local function text_type()
@@ -47,14 +46,22 @@ end
 -- @tparam function condition that need not be announced by an operation
 -- @tparam[opt] string what for the error
 function pair.until_(condition, what)
-  local deadline = core.now() + LIMIT_SECONDS
+  local deadline = core.now() + patience.limit
   while true do
     local results = table.pack(condition())
     if results[1] then return table.unpack(results, 1, results.n) end
     if core.now() > deadline then
-      error(("%s did not happen within %d s"):format(what or "what was waited for", LIMIT_SECONDS), 2)
+      error(("%s did not happen within %d s"):format(what or "what was waited for", patience.limit), 2)
     end
     poll(0.02)
+  end
+end
+
+--- Waits until an operation has news.
+function pair.news(what)
+  local deadline = core.now() + patience.limit
+  while not poll(math.max(0, deadline - core.now())) do -- it may end early
+    if core.now() > deadline then error(("no news of %s within %d s"):format(what, patience.limit), 2) end
   end
 end
 
@@ -62,11 +69,8 @@ end
 -- so that news that never come are a failure.
 function pair.on_news(try, what)
   local results = table.pack(try())
-  local deadline = core.now() + LIMIT_SECONDS
   while results[1] == false do
-    while not poll(math.max(0, deadline - core.now())) do -- it may end early
-      if core.now() > deadline then error(("no news of %s within %d s"):format(what, LIMIT_SECONDS), 2) end
-    end
+    pair.news(what)
     results = table.pack(try())
   end
   return table.unpack(results, 1, results.n)

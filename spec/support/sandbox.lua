@@ -3,11 +3,10 @@
 local assert = require("luassert")
 local core = require("wgtwo.core")
 local loop = require("wgtwo.loop")
+local patience = require("spec.support.patience")
 local wgtwo = require("wgtwo")
 
 local support = {}
-
-local LIMIT_SECONDS = 10 -- only a failing test takes it
 
 --- Starts a sandbox.
 function support.start(options)
@@ -42,7 +41,7 @@ end
 
 --- Waits until `condition()` is true.
 function support.until_(condition, what)
-  local deadline = core.now() + LIMIT_SECONDS
+  local deadline = core.now() + patience.limit
   while true do
     local results = table.pack(condition())
     if results[1] then return table.unpack(results, 1, results.n) end
@@ -65,7 +64,7 @@ end
 
 --- The next message of a stream.
 function support.read(stream)
-  local message, err = stream:read(LIMIT_SECONDS)
+  local message, err = stream:read(patience.limit)
   if not message then error("no message: " .. tostring(err or "the stream has ended"), 2) end
   return message
 end
@@ -73,7 +72,7 @@ end
 --- How a stream ended: the code, "OK" for a clean end; messages before that are passed over.
 function support.ending(stream)
   local message, err
-  repeat message, err = stream:read(LIMIT_SECONDS) until not message
+  repeat message, err = stream:read(patience.limit) until not message
   return err and err.code or "OK", err
 end
 

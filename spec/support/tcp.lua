@@ -1,11 +1,10 @@
 -- Plain TCP peers for tests of the wire, on luv's loop: a server that keeps what it gets, and clients.
 -- Nothing sleeps: `until_` runs the loop until something has happened, with a limit that only a failing test reaches.
 
+local patience = require("spec.support.patience")
 local uv = require("luv")
 
 local tcp = {}
-
-local LIMIT_MS = 10000
 
 --- Runs the loop until `condition()` is true.
 -- @tparam function condition
@@ -13,13 +12,13 @@ local LIMIT_MS = 10000
 function tcp.until_(condition, what)
   local late = false
   local limit, tick = uv.new_timer(), uv.new_timer()
-  limit:start(LIMIT_MS, 0, function() late = true end)
+  limit:start(patience.limit * 1000, 0, function() late = true end)
   tick:start(1, 1, function() end) -- conditions that no event of this loop announces
   while not late and not condition() do uv.run("once") end
   limit:close()
   tick:close()
   uv.run("nowait")
-  if late then error(("%s did not happen within %d s"):format(what or "it", LIMIT_MS / 1000), 2) end
+  if late then error(("%s did not happen within %d s"):format(what or "it", patience.limit), 2) end
 end
 
 local Peer = {}
