@@ -165,10 +165,10 @@ describe("acknowledgements", function()
   it("are given up after the ack timeout", function()
     feeds.send(api, SUBSCRIBE, { feeds.sms(1) })
     api:on(ACK, function(call) call:fail(14, "gone") end)
-    local sub = subscribe{ ack_timeout = 0.4 }
+    local sub = subscribe{ ack_timeout = 1 }
     local ok, err = assert(sub:next(10)):ack{ wait = true }
     assert.is_nil(ok)
-    assert.equal("UNAVAILABLE", err.code)
+    assert.is_true(err.code == "UNAVAILABLE" or err.code == "DEADLINE_EXCEEDED", err.code) -- of the last try
     assert.is_true(sub:stats().ack_retries >= 1)
     assert.equal(1, sub:stats().ack_failed)
     sub:close()
