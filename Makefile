@@ -265,7 +265,6 @@ sanitize: deps-lint ## AddressSanitizer with leak detection and UBSan, aggressiv
 	@failed=0; for pass in memory collection threads; do \
 	  $(MAKE) --no-print-directory sanitize-$$pass || failed=1; done; exit $$failed
 
-# log_path: a report is found also when the process that it is about was a child of a test.
 # intercept_tls_get_addr=0: else the leak check now and then takes a wrong address for thread-local storage and crashes.
 comma := ,
 MEMORY := address$(comma)undefined
@@ -276,13 +275,12 @@ TSAN_FLAGS := ignore_noninstrumented_modules=1:second_deadlock_stack=1:atexit_sl
 sanitized_suite = @rm -rf $(BUILD)/$(1)/reports && mkdir -p $(BUILD)/$(1)/reports; $(3) WGTWO_TEST_SANITIZER=$(1) \
   WGTWO_TEST_REPORTS=$(BUILD_PATH)/$(1)/reports $(MAKE) --no-print-directory BUILD=$(BUILD)/$(1) SANITIZE=$(2) \
   LUA=$(BUILD_PATH)/$(1)/lua5.4 SPEC="$(4)" suite
-reports = log_path=$(BUILD_PATH)/$(1)/reports/report
 
 sanitize-memory:
 	@echo "== AddressSanitizer, LeakSanitizer, UndefinedBehaviorSanitizer"
 	$(build) BUILD=$(BUILD)/memory SANITIZE=$(MEMORY) all interpreter
-	$(call sanitized_suite,memory,$(MEMORY),ASAN_OPTIONS=$(ASAN_FLAGS):$(call reports,memory) \
-	  UBSAN_OPTIONS=print_stacktrace=1:$(call reports,memory) \
+	$(call sanitized_suite,memory,$(MEMORY),ASAN_OPTIONS=$(ASAN_FLAGS) \
+	  UBSAN_OPTIONS=print_stacktrace=1 \
 	  LSAN_OPTIONS=suppressions=$(SUPPRESSIONS)/leak.supp:print_suppressions=0,$(SANITIZE_SPEC))
 
 sanitize-collection:
@@ -293,7 +291,7 @@ sanitize-collection:
 sanitize-threads:
 	@echo "== ThreadSanitizer"
 	$(build) BUILD=$(BUILD)/threads SANITIZE=thread all interpreter
-	$(call sanitized_suite,threads,thread,$(FIXED_LAYOUT) TSAN_OPTIONS=$(TSAN_FLAGS):$(call reports,threads),$(THREAD_SPEC))
+	$(call sanitized_suite,threads,thread,$(FIXED_LAYOUT) TSAN_OPTIONS=$(TSAN_FLAGS),$(THREAD_SPEC))
 
 # fork(2) for the specs: Lua has none.
 $(BUILD)/lib/fork.so: spec/support/fork.c $(BUILD)/flags

@@ -51,6 +51,7 @@ end
 explain("Events: a queue shares them among its members, and keeps its position when they are gone.")
 local events <close> = client:events{
   types = { "SMS_EVENT", "SMS_DELIVERY_REPORT_EVENT" }, queue = "getting-started", max_in_flight = 50, ack_timeout = 30,
+  start = "oldest", -- only where the queue has no position yet
 }
 show("subscribed: %s", events)
 if sandbox then

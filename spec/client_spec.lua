@@ -406,7 +406,7 @@ describe("a subscription to a sandbox with a state file", function()
     local given = first:client()
     given.logger = false
     local client <close> = assert(wgtwo.connect(given))
-    local events <close> = client:events{ types = { "SMS_EVENT" }, queue = "again",
+    local events <close> = client:events{ types = { "SMS_EVENT" }, queue = "again", start = "oldest",
       reconnect = { initial = 0.05, max = 0.2 } }
     first:publish{ type = "SMS_EVENT", payload = { text = "one" } }
     assert(assert(events:next(10)):ack{ wait = true })

@@ -34,7 +34,7 @@ describe("a subscription on a bad wire", function()
   end
 
   local function subscribe(options)
-    local all = { types = { "SMS_EVENT" }, queue = "q", reconnect = { initial = 0.01, max = 0.1 } }
+    local all = { types = { "SMS_EVENT" }, queue = "q", start = "oldest", reconnect = { initial = 0.01, max = 0.1 } }
     for key, value in pairs(options or {}) do all[key] = value end
     return (client:events(all))
   end

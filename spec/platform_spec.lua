@@ -30,7 +30,7 @@ describe("against the sandbox, the client", function()
   it("gets v0 and v1 events in one iteration, and acknowledges each", function()
     start{ strict = true }
     local sub <close> = client:events{ types = { "SMS_EVENT", "VOICE_EVENT", "handset_change", "consent_change" },
-      queue = "billing" }
+      queue = "billing", start = "oldest" }
     for _, kind in ipairs{ "SMS_EVENT", "VOICE_EVENT", "handset_change", "consent_change" } do
       assert(sandbox:publish{ type = kind, number = "+4799990001" })
     end
@@ -49,21 +49,23 @@ describe("against the sandbox, the client", function()
   end)
 
   it("gets an event again that it did not acknowledge", function()
-    start{}
-    local sub <close> = client:events{ types = { "SMS_EVENT" }, queue = "billing", ack_timeout = 0.2 }
+    start{ clock = "virtual" }
+    local sub <close> = client:events{ types = { "SMS_EVENT" }, queue = "billing", start = "oldest", ack_timeout = 30 }
     sandbox:publish{ type = "SMS_EVENT", number = "+4799990001", payload = { text = "again" } }
     assert.is_false(assert(sub:next(10)).is_redelivered)
+    sandbox:advance(31)
     local event = assert(sub:next(10))
     assert.is_true(event.is_redelivered)
     assert.equal("again", event.sms_event.text)
     assert(event:ack{ wait = true })
     assert.equal(1, sub:stats().redelivered)
-    assert.is_nil((sub:next(0.5)))
+    sandbox:advance(60)
+    assert.is_nil((sub:next(0.1)))
   end)
 
   it("keeps to the in-flight limit", function()
     start{}
-    local sub <close> = client:events{ types = { "SMS_EVENT" }, queue = "billing", max_in_flight = 3 }
+    local sub <close> = client:events{ types = { "SMS_EVENT" }, queue = "billing", start = "oldest", max_in_flight = 3 }
     for _ = 1, 10 do sandbox:publish{ type = "SMS_EVENT", number = "+4799990001" } end
     local events = {}
     for i = 1, 3 do events[i] = assert(sub:next(10)) end
@@ -76,7 +78,7 @@ describe("against the sandbox, the client", function()
   for _, code in ipairs{ "UNAVAILABLE", "INTERNAL", "RESOURCE_EXHAUSTED" } do
     it("tries an acknowledgement again after " .. code, function()
       start{}
-      local sub = client:events{ types = { "SMS_EVENT" }, queue = "billing" }
+      local sub = client:events{ types = { "SMS_EVENT" }, queue = "billing", start = "oldest" }
       sandbox:fault{ method = "wgtwo.events.v0.EventsService/Ack", code = code, count = 2 }
       sandbox:publish{ type = "SMS_EVENT", number = "+4799990001" }
       assert(sub:next(10)):ack()
@@ -89,7 +91,7 @@ describe("against the sandbox, the client", function()
 
   it("renews a token that the server no longer takes: in calls, streams and acknowledgements", function()
     start{ strict = true }
-    local sub <close> = client:events{ types = { "SMS_EVENT" }, queue = "billing" }
+    local sub <close> = client:events{ types = { "SMS_EVENT" }, queue = "billing", start = "oldest" }
     sandbox:publish{ type = "SMS_EVENT", number = "+4799990001" }
     local event = assert(sub:next(10))
     sandbox:revoke_tokens()
@@ -117,7 +119,7 @@ describe("against the sandbox, the client", function()
 
   it("has an SMS come back as an event, with its delivery report", function()
     start{}
-    local sub <close> = client:events{ types = { "SMS_EVENT", "SMS_DELIVERY_REPORT_EVENT" }, queue = "q" }
+    local sub <close> = client:events{ types = { "SMS_EVENT", "SMS_DELIVERY_REPORT_EVENT" }, queue = "q", start = "oldest" }
     local reply = assert(client.sms:send_text_to_subscriber{ content = "round trip", to_subscriber = "+4799990001",
       from_address = "Shop" })
     assert.equal("SEND_STATUS_OK", reply.status)
