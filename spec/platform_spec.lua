@@ -119,7 +119,8 @@ describe("against the sandbox, the client", function()
 
   it("has an SMS come back as an event, with its delivery report", function()
     start{}
-    local sub <close> = client:events{ types = { "SMS_EVENT", "SMS_DELIVERY_REPORT_EVENT" }, queue = "q", start = "oldest" }
+    local sub <close> = client:events{ types = { "SMS_EVENT", "SMS_DELIVERY_REPORT_EVENT" }, queue = "q",
+      start = "oldest" }
     local reply = assert(client.sms:send_text_to_subscriber{ content = "round trip", to_subscriber = "+4799990001",
       from_address = "Shop" })
     assert.equal("SEND_STATUS_OK", reply.status)
