@@ -5,7 +5,7 @@
 #include <lauxlib.h>
 
 #include "acker.h"
-#include "call.h"
+#include "call_methods.h"
 #include "channel.h"
 #include "encode.h"
 #include "forwarder.h"

@@ -1,7 +1,7 @@
 -- Runs spec files, each in a Lua process of its own with a time limit, as many at a time as there are processors, and
 -- ends with `N passed, N failed[, N skipped]`. A file that crashes or hangs is one failure more, and the others still
 -- run. Arguments: [--filter=PATTERN] spec files.
--- Environment: WGTWO_TEST_JOBS, how many run at a time; WGTWO_TEST_LIMIT, seconds that a file may take (300);
+-- Environment: WGTWO_TEST_JOBS, how many run at a time; WGTWO_TEST_LIMIT, seconds that a file may take (600);
 -- WGTWO_TEST_REPORTS, a folder where sanitizers leave a report of any process that the tests start, each of which is a
 -- failure.
 
@@ -12,7 +12,7 @@ while arg[index - 1] do index = index - 1 end
 local interpreter = arg[index]
 local folder = arg[0]:match("^(.*)/[^/]*$") or "."
 
-local limit = tonumber(os.getenv("WGTWO_TEST_LIMIT") or 300)
+local limit = tonumber(os.getenv("WGTWO_TEST_LIMIT") or 600)
 local reports = os.getenv("WGTWO_TEST_REPORTS")
 local total = { passed = 0, failed = 0, skipped = 0 }
 
