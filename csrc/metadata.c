@@ -77,6 +77,21 @@ void metadata_release(Metadata *metadata) {
   free(metadata);
 }
 
+void metadata_array_own(const grpc_metadata_array *array) {
+  for (size_t i = 0; i < array->count; i++) {
+    grpc_slice_ref(array->metadata[i].key);
+    grpc_slice_ref(array->metadata[i].value);
+  }
+}
+
+void metadata_array_release(grpc_metadata_array *array) {
+  for (size_t i = 0; i < array->count; i++) {
+    grpc_slice_unref(array->metadata[i].key);
+    grpc_slice_unref(array->metadata[i].value);
+  }
+  grpc_metadata_array_destroy(array);
+}
+
 static void push_slice(lua_State *L, grpc_slice slice) {
   lua_pushlstring(L, (const char *)GRPC_SLICE_START_PTR(slice), GRPC_SLICE_LENGTH(slice));
 }

@@ -24,6 +24,10 @@ Metadata *metadata_from_lua(lua_State *L, int arg);
 Metadata *metadata_own(Metadata *metadata);
 void metadata_release(Metadata *metadata);
 
+/* gRPC only lends what is in an array that it has filled, until its call ends: these keep it for longer. Any thread. */
+void metadata_array_own(const grpc_metadata_array *array);
+void metadata_array_release(grpc_metadata_array *array);
+
 /* Pushes a list of {key, value}, received pairs. */
 void metadata_push(lua_State *L, const grpc_metadata_array *array);
 

@@ -11,12 +11,8 @@
 #include "arguments.h"
 #include "background.h"
 #include "loop.h"
-#include "pem.h"
-#include "probes.h"
 #include "server_call_methods.h"
-#if HAVE_GRPC_CREDENTIALS_H
-#include <grpc/credentials.h>
-#endif
+#include "server_credentials.h"
 
 enum {
   /* Requests that are outstanding in gRPC: few, since Debian's gRPC searches its list of outstanding tags for each one
@@ -211,31 +207,6 @@ static int new_server(lua_State *L) {
   return 1;
 }
 
-static const char *pem(lua_State *L, const char *name, bool required) {
-  int type = lua_getfield(L, 3, name);
-  if (type != LUA_TSTRING && (required || type != LUA_TNIL)) luaL_error(L, "server:listen: '%s' is a PEM string", name);
-  const char *text = lua_tostring(L, -1);
-  lua_pop(L, 1); /* still referenced by the table */
-  return text;
-}
-
-/* NULL: *reason says why. */
-static grpc_server_credentials *make_credentials(lua_State *L, const char **reason) {
-  if (lua_isnoneornil(L, 3)) return grpc_insecure_server_credentials_create();
-  luaL_checktype(L, 3, LUA_TTABLE);
-  grpc_ssl_pem_key_cert_pair pair = { pem(L, "key", true), pem(L, "cert", true) };
-  const char *client_ca = pem(L, "client_ca", false);
-  *reason = pem_check(pair.cert_chain, pair.private_key);
-  if (*reason == NULL && client_ca != NULL) *reason = pem_check(client_ca, NULL);
-  if (*reason != NULL) return NULL;
-  *reason = "gRPC refuses it";
-  return grpc_ssl_server_credentials_create_ex(client_ca, &pair, 1,
-                                               client_ca == NULL
-                                                   ? GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE
-                                                   : GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY,
-                                               NULL);
-}
-
 /* server:listen(address[, {cert =, key =, client_ca =}]) -> port, or nil and a reason. Port 0 is chosen by the kernel.
  */
 static int server_listen(lua_State *L) {
@@ -243,7 +214,7 @@ static int server_listen(lua_State *L) {
   const char *address = luaL_checkstring(L, 2);
   if (server->started) return luaL_error(L, "server:listen comes before server:start");
   const char *reason;
-  grpc_server_credentials *credentials = make_credentials(L, &reason);
+  grpc_server_credentials *credentials = server_credentials(L, 3, &reason);
   if (credentials == NULL) {
     lua_pushnil(L);
     lua_pushfstring(L, "this certificate cannot be used: %s", reason);

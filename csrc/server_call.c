@@ -191,22 +191,6 @@ static void on_over(Tag *tag, bool ok) {
 
 /* Life */
 
-/* gRPC only lends what is in the array, until its call ends; Lua may look at it after that. */
-static void hold_metadata(const grpc_metadata_array *array) {
-  for (size_t i = 0; i < array->count; i++) {
-    grpc_slice_ref(array->metadata[i].key);
-    grpc_slice_ref(array->metadata[i].value);
-  }
-}
-
-static void release_metadata(grpc_metadata_array *array) {
-  for (size_t i = 0; i < array->count; i++) {
-    grpc_slice_unref(array->metadata[i].key);
-    grpc_slice_unref(array->metadata[i].value);
-  }
-  grpc_metadata_array_destroy(array);
-}
-
 static void destroy_call(Op *op) {
   ServerCall *call = (ServerCall *)op;
   outbox_clear(&call->outbox);
@@ -215,7 +199,7 @@ static void destroy_call(Op *op) {
   metadata_release(call->trailers);
   grpc_slice_unref(call->status_text);
   grpc_slice_unref(call->path);
-  release_metadata(&call->metadata);
+  metadata_array_release(&call->metadata);
   pthread_mutex_destroy(&call->lock);
   free(call);
 }
@@ -239,7 +223,7 @@ static ServerCall *new_call(Loop *loop, grpc_call *grpc, grpc_slice path, gpr_ti
   call->path = grpc_slice_ref(path);
   call->deadline = deadline;
   call->metadata = *metadata;
-  hold_metadata(&call->metadata);
+  metadata_array_own(&call->metadata);
   grpc_metadata_array_init(metadata);
   call->status_text = grpc_empty_slice();
   inbox_init(&call->inbox);
