@@ -4,8 +4,10 @@
 #include <fcntl.h>
 #include <lauxlib.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "loop.h"
@@ -14,7 +16,8 @@ enum { READ_MAX = 1024 * 1024 };
 
 typedef struct Watch {
   Op op;
-  int fd; /* a duplicate of its own: what epoll knows must not be closed before the watch, or be another file then */
+  int fd;     /* of its own: what epoll knows must not be closed before the watch, or be another file then */
+  int signal; /* that it takes from the thread; 0: none */
 } Watch;
 
 static void destroy_watch(Op *op) { free(op); }
@@ -27,29 +30,69 @@ static int descriptor(lua_State *L, int arg) {
   return (int)fd;
 }
 
-/* core.watch(fd) -> watch, or nil and a reason */
-static int new_watch(lua_State *L) {
-  int fd = descriptor(L, 1);
+/* Pushes a watch that watches nothing yet. */
+static Watch *push_watch(lua_State *L) {
   Loop *loop = loop_get(L);
   Op **box = op_new_userdata(L, &watch_kind);
   Watch *watch = calloc(1, sizeof *watch);
-  if (watch == NULL) return luaL_error(L, "not enough memory");
+  if (watch == NULL) luaL_error(L, "not enough memory");
   op_init(&watch->op, &watch_kind, loop);
   watch->fd = -1;
   op_adopt(L, box, &watch->op);
+  return watch;
+}
+
+/* 0, or an errno. */
+static int begin(Watch *watch) { return watch->fd < 0 ? errno : loop_watch(watch->op.loop, watch->fd, &watch->op); }
+
+/* core.watch(fd) -> watch, or nil and a reason */
+static int new_watch(lua_State *L) {
+  int fd = descriptor(L, 1);
+  Watch *watch = push_watch(L);
   watch->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-  int error = watch->fd < 0 ? errno : loop_watch(loop, watch->fd, &watch->op);
+  int error = begin(watch);
   if (error == 0) return 1;
   lua_pushnil(L);
   lua_pushfstring(L, "descriptor %d cannot be watched: %s", fd, strerror(error));
   return 2;
 }
 
-/* watch:take() -> whether the descriptor can be read now */
+static void mask(int how, int signal) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, signal);
+  pthread_sigmask(how, &set, NULL);
+}
+
+/* core.watch_signal(number) -> watch: has news when the signal has come, which does nothing else until it is closed. */
+static int new_signal_watch(lua_State *L) {
+  int number = (int)luaL_checkinteger(L, 1);
+  sigset_t set;
+  sigemptyset(&set);
+  luaL_argcheck(L, sigaddset(&set, number) == 0, 1, "not the number of a signal");
+  Watch *watch = push_watch(L);
+  mask(SIG_BLOCK, number); /* the other threads of this process block all signals */
+  watch->signal = number;
+  watch->fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+  int error = begin(watch);
+  if (error == 0) return 1;
+  lua_pushnil(L);
+  lua_pushfstring(L, "signal %d cannot be watched: %s", number, strerror(error));
+  return 2;
+}
+
+/* Whether there is something; a signal is taken. */
+static bool look(const Watch *watch) {
+  struct signalfd_siginfo taken;
+  if (watch->signal != 0) return read(watch->fd, &taken, sizeof taken) > 0;
+  struct pollfd readable = { .fd = watch->fd, .events = POLLIN };
+  return poll(&readable, 1, 0) > 0;
+}
+
+/* watch:take() -> whether the descriptor can be read now, or the signal has come */
 static int watch_take(lua_State *L) {
   Watch *watch = (Watch *)op_check(L, 1, &watch_kind);
-  struct pollfd readable = { .fd = watch->fd, .events = POLLIN };
-  bool can_be_read = poll(&readable, 1, 0) > 0;
+  bool can_be_read = look(watch);
   if (!can_be_read) loop_watch_again(watch->op.loop, watch->fd, &watch->op); /* more may have come since */
   lua_pushboolean(L, can_be_read);
   return 1;
@@ -62,6 +105,7 @@ static int close_watch(lua_State *L) {
     loop_unwatch(watch->op.loop, watch->fd);
     close(watch->fd);
   }
+  if (watch->signal != 0) mask(SIG_UNBLOCK, watch->signal); /* one that has come and was not seen acts now */
   op_release(&watch->op);
   return 0;
 }
@@ -94,7 +138,9 @@ static int read_descriptor(lua_State *L) {
 
 void watch_register(lua_State *L) {
   static const luaL_Reg methods[] = { { "take", watch_take }, { NULL, NULL } };
-  static const luaL_Reg functions[] = { { "watch", new_watch }, { "read", read_descriptor }, { NULL, NULL } };
+  static const luaL_Reg functions[] = {
+    { "watch", new_watch }, { "watch_signal", new_signal_watch }, { "read", read_descriptor }, { NULL, NULL }
+  };
   op_kind_register(L, &watch_kind, methods, close_watch);
   luaL_setfuncs(L, functions, 0);
 }

@@ -434,7 +434,13 @@ local watch = {}
 ---@return string? reason
 function core.watch(fd) end
 
----@return boolean readable
+---Has news when a signal has come, which does nothing else until the watch is closed.
+---@param number integer
+---@return wgtwo.watch?
+---@return string? reason
+function core.watch_signal(number) end
+
+---@return boolean readable, or whether the signal has come: once for each time it is told
 function watch:take() end
 
 ---@param fd integer

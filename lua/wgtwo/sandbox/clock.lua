@@ -103,12 +103,19 @@ function Clock:advance(seconds)
   return target
 end
 
---- A time as protobuf's Timestamp, in whole microseconds.
+--- A time as messages show it: in whole microseconds.
+-- @tparam number time seconds since 1970
+-- @treturn int
+function clock.micros(time)
+  return math.floor(time * 1e6 + 0.5)
+end
+
+--- A time as protobuf's Timestamp.
 -- @tparam number time
 -- @tparam ?table into to be filled; nil: a new one
 -- @treturn table
 function clock.timestamp(time, into)
-  local micros = math.floor(time * 1e6 + 0.5)
+  local micros = clock.micros(time)
   into = into or {}
   into.seconds, into.nanos = micros // 1000000, micros % 1000000 * 1000
   return into

@@ -16,6 +16,8 @@ local command = {}
 -- look through it less often saves a twentieth of the Lua thread's time.
 local COLLECTOR_PAUSE <const> = 400
 
+local SIGTERM <const> = 15
+
 local HELP <const> = [[
 A sandbox of the Working Group Two APIs: gRPC with TLS and in plaintext, OAuth 2.0, and an admin API over HTTP.
 
@@ -163,8 +165,18 @@ local function watch_parent(server)
   watch:take()
 end
 
+--- Ends the sandbox in good order at SIGTERM: what it has accepted is in its state file.
+local function watch_termination(server)
+  local watch = assert(core.watch_signal(SIGTERM))
+  server.reactor:watch(watch, function()
+    if watch:take() then server:stop() end
+  end)
+  watch:take()
+end
+
 --- Serves. Returns the exit code.
 local function serve(server, with_parent)
+  watch_termination(server)
   ready_line(server)
   if with_parent then watch_parent(server) end
   server:run()

@@ -2,8 +2,9 @@
 --
 -- Which subscription a stream belongs to follows from the names it gives: none, its own (regular); durable_name with
 -- client_id (durable); queue_name with client_id (queue); queue_name with durable_name (durable queue). Undocumented,
--- so chosen here: the types belong to the key of a queue; an acknowledgement for an inbox that is gone, or held by
--- another client, is answered OK and has no effect; a second connection to a durable subscription takes it over.
+-- so chosen here: with other types the same names are another subscription; an acknowledgement for an inbox that is
+-- gone, or held by another client, is answered OK and has no effect; a second connection to a durable subscription takes
+-- it over.
 --
 -- @module wgtwo.sandbox.events_v0
 
@@ -88,7 +89,7 @@ local function kind_of(request, names, client)
   elseif durable ~= "" then
     if id == "" then return nil, status.invalid("client_id", "a durable subscription needs a client_id") end
     return { name = ("durable %s/%s"):format(id, durable), kept = true, exclusive = true,
-      key = key("durable", id, durable) }
+      key = key("durable", id, durable, table.concat(names, ",")) }
   end
   return { name = "regular" }
 end

@@ -2,7 +2,8 @@
 --
 -- A stream without a type is a durable queue named "". Undocumented, so chosen here: `ack_info` is another one in every
 -- delivery, and any of an event's is taken, also over a reconnect; acknowledging again is a success; what is malformed,
--- of another stream or client, or of a subscription that is gone, is answered with STATUS_CODE_FAILURE.
+-- of another stream or client, of a subscription that is gone, or of an event that was never delivered, is answered
+-- with STATUS_CODE_FAILURE.
 --
 -- @module wgtwo.sandbox.events_v1
 
@@ -92,8 +93,9 @@ local function acknowledge(sandbox, exchange, request, kind)
   if name ~= kind.name then return FAILURE end
   local sub = sandbox.subscriptions.by_id[math.tointeger(tonumber(sub_id))]
   if not sub or sub.client ~= exchange.client or not sub.kinds[name] then return FAILURE end
-  sub:ack(math.tointeger(tonumber(event_id)))
-  return SUCCESS
+  local id = math.tointeger(tonumber(event_id))
+  if sub:ack(id) == "acked" or sub:has_delivered(id) then return SUCCESS end
+  return FAILURE
 end
 
 --- Adds the streams to the sandbox.

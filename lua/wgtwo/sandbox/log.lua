@@ -4,6 +4,8 @@
 -- `client` (the OAuth client that may see it; nil: every one), `body` (its payload and what else is the same in every
 -- delivery, as bytes), `newest_record` (of a list with one for each subscription that got it; false: none has).
 --
+-- `touched`, where somebody asks for it, has the ids of the events whose records have changed.
+--
 -- @module wgtwo.sandbox.log
 
 local core = require "wgtwo.core"
@@ -130,15 +132,16 @@ function Log:oldest()
   return self.first
 end
 
---- The id of the first event at or after a time.
+--- The id of the first event at or after a time, as messages show times.
 -- @tparam number time
 -- @treturn int one past the last where there is none
 function Log:since(time)
   self:prune()
+  time = clock.micros(time)
   local low, high = self.first, self.last + 1
   while low < high do
     local middle = (low + high) // 2
-    if self.events[middle].at < time then low = middle + 1 else high = middle end
+    if clock.micros(self.events[middle].at) < time then low = middle + 1 else high = middle end
   end
   return low
 end

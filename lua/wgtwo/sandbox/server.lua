@@ -102,6 +102,18 @@ function Server:publish_event(wish)
   return event
 end
 
+--- Publishes an event at some time. A reset takes it back.
+-- @tparam table wish as for `publish_event`
+-- @tparam number at seconds since 1970
+function Server:publish_later(wish, at)
+  local later = { wish = wish }
+  later.timer = self.clock:at(at, function()
+    self.later[later] = nil
+    self:publish_event(wish)
+  end)
+  self.later[later] = true
+end
+
 local function start_generators(self)
   self.generators = {}
   for serial, plan in ipairs(self.plans or {}) do self.generators[serial] = generator.start(self, plan, serial) end
@@ -121,9 +133,8 @@ end
 local function begin(self)
   local settings = self.settings
   self.random = random.new(settings.seed, "events")
-  self.ids = random.new(settings.seed, "ids")
   self.log = log.new(self.clock, settings)
-  self.subscriptions = subscriptions.new(self.log, self.clock)
+  self.subscriptions = subscriptions.new(self.log, self.clock, self.subscriptions and self.subscriptions.serial or 0)
   self.faults = faults.new(random.new(settings.seed, "faults"))
   self.pools = { [""] = settings.numbers }
   for _, client in ipairs(settings.clients) do self.pools[client.id] = client.numbers end
@@ -131,11 +142,14 @@ local function begin(self)
   start_generators(self)
 end
 
---- Back to the beginning: no events, positions, faults; every stream ends. The clock goes on, and tokens stay good.
+--- Back to the beginning: no events, positions, faults; every stream ends. The clock goes on, tokens stay good, and what
+-- was given an id keeps it: acknowledgements that are still on their way meet nothing new.
 function Server:reset()
   self.calls:end_all(status.new("UNAVAILABLE", "the sandbox was reset"))
   self.subscriptions:clear(status.new("UNAVAILABLE", "the sandbox was reset"))
   for _, running in ipairs(self.generators) do running.stop() end
+  for later in pairs(self.later) do self.clock:cancel(later.timer) end
+  self.later = {} -- what is to be published
   self.journal:clear()
   self.lookups, self.held = {}, {}
   begin(self)
@@ -222,8 +236,8 @@ end
 function server.new(settings)
   local time = clock.new(settings.clock == "virtual")
   local self = setmetatable({ settings = settings, clock = time, reactor = reactor.new(time),
-    journal = journal.new(time, settings), tokens = tokens.new(time, settings, settings.seed), generators = {} },
-      Server)
+    journal = journal.new(time, settings), tokens = tokens.new(time, settings, settings.seed), generators = {}, later = {},
+    ids = random.new(settings.seed, "ids") }, Server)
   self.calls = calls.new(self)
   local problem, ok
   ok, problem = listen_http(self)

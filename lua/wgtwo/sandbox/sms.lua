@@ -104,7 +104,7 @@ local function deliver(sandbox, client, message)
       sms_id = ids[message.direction], status = "DELIVERED" }) }
   local delay = sandbox.settings.delivery_report_delay
   if delay > 0 then
-    sandbox.clock:after(delay, function() sandbox:publish_event(report) end)
+    sandbox:publish_later(report, sandbox.clock:now() + delay)
   else
     sandbox:publish_event(report)
   end

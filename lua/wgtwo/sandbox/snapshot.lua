@@ -1,8 +1,8 @@
 --- Everything that the sandbox knows, as plain values: taken, and put back.
 --
--- A snapshot holds the history, subscriptions with their positions and what is unacknowledged, tokens, number pools,
--- faults with their counts, the plans of fake events, the keys of id_tokens, and the generators' states. It does not
--- hold open streams: after a restore their subscriptions wait for them, as after a disconnect. Nor does it hold the
+-- A snapshot holds the history with its deliveries, subscriptions with their positions and what is unacknowledged,
+-- tokens and codes, number pools, faults with their counts, the plans of fake events, what is to be published later,
+-- answers to number lookups, the keys of id_tokens, and the generators' states. It does not hold open streams: after a restore their subscriptions wait for them, as after a disconnect. Nor does it hold the
 -- journal, and faults of the wire.
 --
 -- @module wgtwo.sandbox.snapshot
@@ -31,8 +31,22 @@ function snapshot.event(event)
     payload = snapshot.payload(event) }
 end
 
+--- To which subscriptions an event was delivered, as plain values; nil: to none.
+-- @tparam table event
+-- @treturn ?table
+function snapshot.records(event)
+  local list, record = {}, event.newest_record
+  while record do
+    local sub = record.subscription
+    list[#list + 1] = { id = sub.id, name = sub.name, client = sub.client, deliveries = record.deliveries,
+      acked = record.acked }
+    record = record.older
+  end
+  return list[1] and list
+end
+
 --- A subscription as plain values; nil for one that ends with its stream.
-function snapshot.subscription(sub, now)
+function snapshot.subscription(sub)
   if not sub.key then return nil end
   local names, pending = {}, {}
   for name in pairs(sub.kinds) do names[#names + 1] = name end
@@ -41,7 +55,7 @@ function snapshot.subscription(sub, now)
   table.sort(pending, function(a, b) return a.id < b.id end)
   return { id = sub.id, api = sub.api, key = sub.key, name = sub.name, kinds = names, client = sub.client,
     cursor = sub.cursor, kept = sub.kept, exclusive = sub.exclusive, counts = sub.counts,
-    pending = core.json_array(pending), left_at = sub.expiry and sub.expiry.at - sub.kept or now }
+    pending = core.json_array(pending), left_at = sub.expiry and sub.expiry.at - sub.kept }
 end
 
 local function values(map)
@@ -60,7 +74,7 @@ end
 
 --- Tokens as plain values. They are of this sandbox alone, and worth nothing elsewhere.
 function snapshot.tokens(tokens)
-  local access, refresh = {}, {}
+  local access, refresh, codes = {}, {}, {}
   for i, token in ipairs(values(tokens.access)) do
     access[i] = { value = token.value, client = token.client, scopes = scopes_list(token), scope = token.scope,
       user = token.user, expires_at = token.expires_at }
@@ -68,7 +82,12 @@ function snapshot.tokens(tokens)
   for i, token in ipairs(values(tokens.refresh)) do
     refresh[i] = { value = token.value, client = token.client, list = core.json_array(token.list), user = token.user }
   end
-  return { access = core.json_array(access), refresh = core.json_array(refresh) }
+  for value, code in pairs(tokens.codes) do
+    codes[#codes + 1] = { value = value, client = code.client, list = core.json_array(code.list), user = code.user,
+      redirect_uri = code.redirect_uri, nonce = code.nonce, expires_at = code.expires_at }
+  end
+  table.sort(codes, function(a, b) return a.value < b.value end)
+  return { access = core.json_array(access), refresh = core.json_array(refresh), codes = core.json_array(codes) }
 end
 
 --- The states of the generators, as text: 64 bits do not fit JSON's numbers.
@@ -85,16 +104,29 @@ local function plans_of(sandbox)
   return core.json_array(plans)
 end
 
+--- What is to be published, in its order.
+local function later_of(sandbox)
+  local list = {}
+  for later in pairs(sandbox.later) do
+    local wish = later.wish
+    list[#list + 1] = { at = later.timer.at, kind = wish.kind, number = wish.number, client = wish.client,
+      payload = wish.payload }
+  end
+  table.sort(list, function(a, b) return a.at < b.at end)
+  return core.json_array(list)
+end
+
 --- Takes a snapshot of all but the events.
 -- @tparam table sandbox the server
 -- @treturn table
 function snapshot.without_events(sandbox)
   local now, subs = sandbox.clock:now(), {}
-  for _, sub in ipairs(sandbox.subscriptions:list()) do subs[#subs + 1] = snapshot.subscription(sub, now) end
+  for _, sub in ipairs(sandbox.subscriptions:list()) do subs[#subs + 1] = snapshot.subscription(sub) end
   return { version = snapshot.VERSION, time = now, virtual = sandbox.clock.virtual, last = sandbox.log.last,
     subscriptions = core.json_array(subs), serial = sandbox.subscriptions.serial,
     tokens = snapshot.tokens(sandbox.tokens), pools = sandbox.pools, random = snapshot.randoms(sandbox),
-    faults = core.json_array(sandbox.faults:describe()), plans = plans_of(sandbox),
+    faults = core.json_array(sandbox.faults:describe()), plans = plans_of(sandbox), later = later_of(sandbox),
+    lookups = core.json_array(sandbox.lookups),
     keys = identity.export(sandbox) }
 end
 
@@ -103,7 +135,11 @@ end
 -- @treturn table
 function snapshot.take(sandbox)
   local history, events = sandbox.log, {}
-  for id = history.first, history.last do events[#events + 1] = snapshot.event(history:get(id)) end
+  for id = history.first, history.last do
+    local event = snapshot.event(history:get(id))
+    event.records = snapshot.records(history:get(id))
+    events[#events + 1] = event
+  end
   local taken = snapshot.without_events(sandbox)
   taken.events = core.json_array(events)
   return taken
@@ -139,7 +175,27 @@ local function restore_subscription(sandbox, given)
       sub.again[sub.again.tail] = record
     end
   end
-  sandbox.subscriptions:expire_later(sub, given.left_at + given.kept)
+  sandbox.subscriptions:expire_later(sub, (given.left_at or sandbox.clock:now()) + given.kept)
+end
+
+--- Puts back to whom the events were delivered, but for what its subscription has as unacknowledged already.
+local function restore_records(sandbox, events)
+  local gone = {} -- id → a subscription that is no more, as far as it is known
+  for _, given in ipairs(events) do
+    local event = sandbox.log:get(math.tointeger(given.id))
+    for _, one in ipairs(given.records or {}) do
+      local id = math.tointeger(one.id)
+      local sub = sandbox.subscriptions.by_id[id]
+      if not sub then
+        gone[id] = gone[id] or { id = id, name = one.name, client = one.client }
+        sub = gone[id]
+      end
+      if not (sub.pending and sub.pending[event.id]) then
+        local record = subscription.record(sub, event)
+        record.deliveries, record.acked = math.tointeger(one.deliveries), one.acked
+      end
+    end
+  end
 end
 
 local function restore_tokens(tokens, given)
@@ -150,6 +206,10 @@ local function restore_tokens(tokens, given)
   end
   for _, token in ipairs(given.refresh) do
     tokens.refresh[token.value] = { value = token.value, client = token.client, list = token.list, user = token.user }
+  end
+  for _, code in ipairs(given.codes or {}) do
+    tokens.codes[code.value] = { client = code.client, list = code.list, user = code.user,
+      redirect_uri = code.redirect_uri, nonce = code.nonce, expires_at = code.expires_at }
   end
 end
 
@@ -166,6 +226,7 @@ local function put_back(sandbox, given)
     sandbox.log.first, sandbox.log.last = given.last + 1, math.tointeger(given.last)
   end
   for _, sub in ipairs(given.subscriptions) do restore_subscription(sandbox, sub) end
+  restore_records(sandbox, given.events)
   sandbox.subscriptions.serial = math.tointeger(given.serial)
   restore_tokens(sandbox.tokens, given.tokens)
   for client, list in pairs(given.pools) do
@@ -177,6 +238,8 @@ local function put_back(sandbox, given)
   restore_randoms(sandbox, given.random)
   sandbox.faults:restore(given.faults)
   sandbox:generate(given.plans or sandbox.plans or {}) -- on the clock as it is now
+  for _, wish in ipairs(given.later or {}) do sandbox:publish_later(wish, wish.at) end
+  sandbox.lookups = given.lookups or {}
   if given.keys then identity.import(sandbox, given.keys) end
 end
 

@@ -1,6 +1,6 @@
 --- The state file: everything that a snapshot has, over a restart of the sandbox, in an SQLite database.
 --
--- One row an event, and one with all the rest. What has changed is written at the end of a turn of the loop, but not
+-- One row an event, one for its deliveries, and one with all the rest. What has changed is written at the end of a turn of the loop, but not
 -- more often than five times a second: a sandbox that is killed has lost a fifth of a second at most. One that ends has
 -- written everything. The journal is not in it.
 --
@@ -20,6 +20,7 @@ local state = {}
 local INTERVAL <const> = 0.2 -- seconds of real time between two writes
 local TABLES <const> = {
   "create table if not exists event (id integer primary key, value text not null)",
+  "create table if not exists delivery (id integer primary key, value text not null)", -- id: the event's
   "create table if not exists state (name text primary key, value text not null)",
 }
 
@@ -43,6 +44,19 @@ local function values(self, sql)
   return list
 end
 
+--- Every event with its deliveries.
+local function read_events(self)
+  local list = {}
+  local statement = run(self, "select event.value, delivery.value from event left join delivery using (id) order by id")
+  for row in statement:rows() do
+    local event = assert(core.json_decode(row[1]))
+    event.records = row[2] and assert(core.json_decode(row[2]))
+    list[#list + 1] = event
+  end
+  statement:close()
+  return list
+end
+
 -- Reading -------------------------------------------------------------------------------------------------------------
 
 --- What was written before, as a snapshot; nil from a new file.
@@ -52,23 +66,32 @@ local function read(self)
   local rest = values(self, "select value from state where name = 'snapshot'")[1]
   if not rest then return nil end
   local taken = assert(core.json_decode(rest))
-  taken.events = {}
-  for i, text in ipairs(values(self, "select value from event order by id")) do
-    taken.events[i] = assert(core.json_decode(text))
-  end
+  taken.events = read_events(self)
   return taken
 end
 
 -- Writing -------------------------------------------------------------------------------------------------------------
+
+--- The ids of the events that were delivered.
+local function delivered(log)
+  local set = {}
+  for id = log.first, log.last do
+    if log:get(id).newest_record then set[id] = true end
+  end
+  return set
+end
 
 local function write_events(self)
   local log = self.sandbox.log
   local oldest = log:oldest()
   if log ~= self.log then -- a reset, or a snapshot that was put back
     change(self, "delete from event")
+    change(self, "delete from delivery")
     self.log, self.written = log, 0
+    log.touched = delivered(log)
   end
   change(self, "delete from event where id < ?", oldest)
+  change(self, "delete from delivery where id < ?", oldest)
   if self.written >= log.last then return end
   local insert = assert(self.connection:prepare("insert or replace into event values (?, ?)"))
   for id = math.max(oldest, self.written + 1), log.last do
@@ -78,11 +101,24 @@ local function write_events(self)
   self.written = log.last
 end
 
+local function write_deliveries(self)
+  local log = self.log
+  if not next(log.touched) then return end
+  local insert = assert(self.connection:prepare("insert or replace into delivery values (?, ?)"))
+  for id in pairs(log.touched) do
+    local event = log:get(id)
+    if event then assert(insert:execute(id, core.json_encode(snapshot.records(event)))) end
+  end
+  insert:close()
+end
+
 local function write(self)
   write_events(self)
+  write_deliveries(self)
   change(self, "insert or replace into state values ('snapshot', ?)",
     core.json_encode(snapshot.without_events(self.sandbox)))
   self.connection:commit()
+  self.log.touched = {}
 end
 
 --- How much has happened so far: what is the same since the last write needs no other.
@@ -116,8 +152,9 @@ local function at_turn_end(self)
   end
 end
 
---- Writes the last changes and closes the file.
+--- Writes the last changes, among them that every stream has ended, and closes the file.
 function State:close()
+  self.seen = -1
   self:save()
   self.connection:close()
 end
@@ -196,8 +233,9 @@ function state.open(sandbox, path)
       connection:close()
       return nil, ("%s: %s"):format(path, problem)
     end
-    self.log, self.written = sandbox.log, sandbox.log.last
   end
+  self.log, self.written = sandbox.log, sandbox.log.last
+  self.log.touched = {}
   sandbox.reactor:at_turn_end(function() at_turn_end(self) end)
   return self
 end

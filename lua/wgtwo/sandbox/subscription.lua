@@ -151,6 +151,8 @@ local function delivered(self, member, event, record, now)
     self.pending[event.id] = nil
     counts.acked = counts.acked + 1
   end
+  local touched = self.log.touched
+  if touched then touched[event.id] = true end
 end
 
 --- Delivers what can be delivered now, or as soon as deliveries are no longer held.
@@ -162,6 +164,7 @@ function Subscription:pump()
     return
   end
   local now = self.clock:now()
+  self.log:prune()
   while true do
     local member, index = next_member(self)
     if not member then return end
@@ -206,9 +209,23 @@ function Subscription:ack(id)
   self.pending[id] = nil
   record.acked = true
   self.counts.acked = self.counts.acked + 1
+  local touched = self.log.touched
+  if touched then touched[id] = true end
   if record.member then take_flight(record) end
   self:pump()
   return "acked"
+end
+
+--- Whether an event was delivered here, or may have been: nobody knows of one that has left the history.
+-- @tparam ?int id
+-- @treturn boolean
+function Subscription:has_delivered(id)
+  if not id or id < 1 or id > self.log.last then return false end
+  local event = self.log:get(id)
+  if not event then return true end
+  local record = event.newest_record
+  while record and record.subscription ~= self do record = record.older end
+  return record ~= nil and record ~= false
 end
 
 --- Adds a member and delivers to it.

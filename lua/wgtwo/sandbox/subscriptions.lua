@@ -13,9 +13,10 @@ local subscriptions = {}
 --- No subscriptions.
 -- @tparam table log
 -- @tparam table clock
+-- @tparam int serial the last id that was given away: a late acknowledgement must not meet another subscription
 -- @treturn table
-function subscriptions.new(log, clock)
-  return setmetatable({ log = log, clock = clock, by_key = {}, by_id = {}, by_kind = {}, serial = 0, held = nil },
+function subscriptions.new(log, clock, serial)
+  return setmetatable({ log = log, clock = clock, by_key = {}, by_id = {}, by_kind = {}, serial = serial, held = nil },
     Subscriptions)
 end
 
