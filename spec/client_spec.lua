@@ -111,6 +111,31 @@ describe("client", function()
       assert.is_true(left > 100)
     end)
 
+    it("said of an SMS that may have been sent that it may be sent again", function()
+      for _, method in ipairs{ SEND, "wgtwo.mms.v0.MmsService/SendMessageToSubscriber",
+          "wgtwo.consents.v0.ConsentService/CreateConsentForSubscription" } do
+        api:on(method, function(call) call:fail(14, "gone") end)
+        connect()
+        local reply, err = client:call(method)
+        assert.is_nil(reply)
+        assert.equal("unknown", err.outcome)
+        assert.is_false(err.retryable)
+        assert.not_matches("try again", tostring(err))
+        client:close()
+      end
+      for _, method in ipairs{ CONSENTS, "wgtwo.ir21.v1.Ir21Service/CreateOrUpdateOrganisation" } do
+        api:on(method, function(call) call:fail(14, "gone") end)
+        connect()
+        local _, err = client:call(method)
+        assert.is_nil(err.outcome)
+        assert.is_true(err.retryable)
+        client:close()
+      end
+      api:on(SEND, function(call) call:fail(3, "no") end)
+      connect()
+      assert.equal("rejected", select(2, client:call(SEND)).outcome)
+    end)
+
     it("gives the server's status as an error: code, number, message, method, target, trailers", function()
       api:on(CONSENTS, function(call) call:fail(8, "slow down", { { "x-why", "quota" } }) end)
       local _, err = connect():call(CONSENTS)

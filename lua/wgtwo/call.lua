@@ -117,16 +117,32 @@ function call.undecodable(client, method, reason)
     { method = method.name, target = client.target, hint = "is the target what it should be?" })
 end
 
---- Makes a call with one answer.
--- @tparam table client
--- @tparam table method of the schema
--- @tparam string bytes the request
--- @tparam table o of `call.options`
--- @tparam[opt] boolean track whether the status shall tell if the request reached the transport
--- @treturn ?userdata the reply
--- @treturn ?wgtwo.error
--- @treturn ?table the status, where the core was asked; `sent` with `track`
-function call.unary(client, method, bytes, o, track)
+--- Whether doing it twice does more than doing it once. The API's definitions have no mark for that; the names tell.
+local function adds(method)
+  local name = method.name:match("[^/.]*$")
+  if name:find("^CreateOrUpdate") then return false end
+  return name:find("^Send") ~= nil or name:find("^Create") ~= nil or name:find("^Copy") ~= nil
+end
+
+local tracked = setmetatable({}, { __mode = "k", __index = function(known, method)
+  known[method] = adds(method)
+  return known[method]
+end })
+
+-- Statuses by which a server refuses a request before it acts on it.
+local refusals = {
+  INVALID_ARGUMENT = true, NOT_FOUND = true, PERMISSION_DENIED = true, UNAUTHENTICATED = true, UNIMPLEMENTED = true,
+  RESOURCE_EXHAUSTED = true, FAILED_PRECONDITION = true, OUT_OF_RANGE = true,
+}
+
+--- What became of a request whose call failed. `status`: nil where there was no call.
+local function outcome(err, status)
+  if not status then return "not_sent" end -- no token, or a closed client
+  if refusals[err.code] then return "rejected" end
+  return status.sent == false and "not_sent" or "unknown"
+end
+
+local function run(client, method, bytes, o, track)
   if client.closed then return call.closed(client, method) end
   local counts = client.counts
   counts.calls = counts.calls + 1
@@ -152,6 +168,24 @@ function call.unary(client, method, bytes, o, track)
     end
     renewed = true
   end
+end
+
+--- Makes a call with one answer. Where doing it twice does more than doing it once, the error says what became of the
+-- request (`outcome`), and what may have been done is not to be tried again.
+-- @tparam table client
+-- @tparam table method of the schema
+-- @tparam string bytes the request
+-- @tparam table o of `call.options`
+-- @treturn ?userdata the reply
+-- @treturn ?wgtwo.error
+function call.unary(client, method, bytes, o)
+  local track = tracked[method]
+  local reply, err, status = run(client, method, bytes, o, track)
+  if err and track then
+    err.outcome = outcome(err, status)
+    if err.outcome == "unknown" then err.retryable = false end
+  end
+  return reply, err
 end
 
 return call

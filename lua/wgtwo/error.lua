@@ -7,7 +7,8 @@
 -- Fields: `kind` ("rpc", "oauth", "http", "sms", "ack", "timeout", "closed"; or "decode", of the functions that read
 -- bytes or a text that the script gives), `code` (a name), `number` (the gRPC status number, for "rpc"), `http_status`,
 -- `message`, `details` (a list), `metadata` (name → value, trailing), `method`, `target`, `scope` (what the method
--- needs), `hint` (what to do next), `retryable`, and `outcome` ("unknown": what was asked for may have happened).
+-- needs), `hint` (what to do next), `retryable`, and `outcome`, of what sends or creates: "not_sent",
+-- "rejected", or "unknown" (what was asked for may have happened).
 --
 -- @module wgtwo.error
 

@@ -116,19 +116,6 @@ end
 
 -- Sending
 
--- Statuses by which a server refuses a request before it acts on it.
-local refusals = {
-  INVALID_ARGUMENT = true, NOT_FOUND = true, PERMISSION_DENIED = true, UNAUTHENTICATED = true, UNIMPLEMENTED = true,
-  RESOURCE_EXHAUSTED = true, FAILED_PRECONDITION = true, OUT_OF_RANGE = true,
-}
-
---- What became of a send whose call failed.
-local function outcome(err, status)
-  if not status then return "not_sent" end -- there was no call: no token, or a closed client
-  if refusals[err.code] then return "rejected" end
-  return status.sent == false and "not_sent" or "unknown"
-end
-
 --- The error of an answer that says no; nil where it says yes.
 local function refusal(reply, method, target)
   local code = tostring(reply.status)
@@ -151,12 +138,8 @@ local function send(client, entry, request, o)
   local name, wrong = check_request(entry.fields, request)
   if name then return nil, bad(name, wrong, method) end
   local bytes = call.encode(method.input, wrap_addresses(entry.fields, request), 3)
-  local reply, err, status = call.unary(client, method, bytes, o, true)
-  if not reply then
-    err.outcome = outcome(err, status)
-    if err.outcome == "unknown" then err.retryable = false end
-    return nil, err
-  end
+  local reply, err = call.unary(client, method, bytes, o)
+  if not reply then return nil, err end
   err = refusal(reply, method, client.target)
   if err then return nil, err end
   return reply

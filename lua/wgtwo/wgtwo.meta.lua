@@ -29,7 +29,7 @@ local wgtwo = {}
 ---@field scope? string
 ---@field hint? string
 ---@field retryable boolean
----@field outcome? "unknown"
+---@field outcome? "not_sent"|"rejected"|"unknown" of calls that send, create or copy
 
 ---@class wgtwo.errors
 local errors = {}

@@ -3,8 +3,8 @@
 -- Which subscription a stream belongs to follows from the names it gives: none, its own (regular); durable_name with
 -- client_id (durable); queue_name with client_id (queue); queue_name with durable_name (durable queue). Undocumented,
 -- so chosen here: with other types the same names are another subscription; an acknowledgement for an inbox that is
--- gone, or held by another client, is answered OK and has no effect; a second connection to a durable subscription takes
--- it over.
+-- gone, or held by another client, is answered OK and has no effect; a second connection to a durable subscription
+-- takes it over.
 --
 -- @module wgtwo.sandbox.events_v0
 

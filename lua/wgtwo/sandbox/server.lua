@@ -142,8 +142,8 @@ local function begin(self)
   start_generators(self)
 end
 
---- Back to the beginning: no events, positions, faults; every stream ends. The clock goes on, tokens stay good, and what
--- was given an id keeps it: acknowledgements that are still on their way meet nothing new.
+--- Back to the beginning: no events, positions, faults; every stream ends. The clock goes on, tokens stay good, and ids
+-- are not given a second time: acknowledgements that are still on their way meet nothing new.
 function Server:reset()
   self.calls:end_all(status.new("UNAVAILABLE", "the sandbox was reset"))
   self.subscriptions:clear(status.new("UNAVAILABLE", "the sandbox was reset"))
@@ -236,8 +236,8 @@ end
 function server.new(settings)
   local time = clock.new(settings.clock == "virtual")
   local self = setmetatable({ settings = settings, clock = time, reactor = reactor.new(time),
-    journal = journal.new(time, settings), tokens = tokens.new(time, settings, settings.seed), generators = {}, later = {},
-    ids = random.new(settings.seed, "ids") }, Server)
+    journal = journal.new(time, settings), tokens = tokens.new(time, settings, settings.seed),
+    ids = random.new(settings.seed, "ids"), generators = {}, later = {} }, Server)
   self.calls = calls.new(self)
   local problem, ok
   ok, problem = listen_http(self)

@@ -2,8 +2,9 @@
 --
 -- A snapshot holds the history with its deliveries, subscriptions with their positions and what is unacknowledged,
 -- tokens and codes, number pools, faults with their counts, the plans of fake events, what is to be published later,
--- answers to number lookups, the keys of id_tokens, and the generators' states. It does not hold open streams: after a restore their subscriptions wait for them, as after a disconnect. Nor does it hold the
--- journal, and faults of the wire.
+-- answers to number lookups, the keys of id_tokens, and the generators' states. It does not hold open streams: after a
+-- restore their subscriptions wait for them, as after a disconnect. Nor does it hold the journal, and faults of the
+-- wire.
 --
 -- @module wgtwo.sandbox.snapshot
 

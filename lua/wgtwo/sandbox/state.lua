@@ -1,8 +1,8 @@
 --- The state file: everything that a snapshot has, over a restart of the sandbox, in an SQLite database.
 --
--- One row an event, one for its deliveries, and one with all the rest. What has changed is written at the end of a turn of the loop, but not
--- more often than five times a second: a sandbox that is killed has lost a fifth of a second at most. One that ends has
--- written everything. The journal is not in it.
+-- One row an event, one for its deliveries, and one with all the rest. What has changed is written at the end of a turn
+-- of the loop, but not more often than five times a second: a sandbox that is killed has lost a fifth of a second at
+-- most. One that ends has written everything. The journal is not in it.
 --
 -- SQLite comes through LuaDBI (Debian's lua-dbi-sqlite3), which nothing else needs, so it is loaded here only.
 --
