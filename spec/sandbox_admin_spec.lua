@@ -170,6 +170,41 @@ describe("sandbox admin API:", function()
     assert.same({ 3, "kept", "VOICE_EVENT" }, { #events, events[1].payload.text, events[3].type })
   end)
 
+  it("a snapshot has the deliveries, and answers to number lookups", function()
+    local stream <close> = open(sandbox, client, SUBSCRIBE, { type = { "SMS_EVENT" } })
+    sandbox:publish{ type = "SMS_EVENT" }
+    read(stream)
+    local before = ask("GET", "/admin/events").events
+    assert.same({ 1, 1 }, { before[1].deliveries, before[1].acks })
+    local snapshot = ask("GET", "/admin/snapshot")
+    snapshot.lookups = { { id = "l1", number = "+4799990001", name = "Ola" } }
+    ask("POST", "/admin/snapshot", snapshot)
+    assert.same(before, ask("GET", "/admin/events").events)
+    assert.same(snapshot.lookups, ask("GET", "/admin/lookups").lookups)
+  end)
+
+  it("a snapshot that cannot be read took everything away", function()
+    sandbox:publish{ type = "SMS_EVENT", payload = { text = "kept" } }
+    local snapshot = ask("GET", "/admin/snapshot")
+    local function refusal(change)
+      local given = core.json_decode(core.json_encode(snapshot))
+      change(given)
+      local response = http{ method = "POST", url = sandbox.url .. "/admin/snapshot", body = core.json_encode(given),
+        headers = { "Content-Type: application/json" } }
+      assert.equal(400, response.status)
+      assert.equal(snapshot.time, sandbox:time())
+      assert.equal("kept", ask("GET", "/admin/events").events[1].payload.text)
+      return response.json.error_description
+    end
+    for _, name in ipairs{ "events", "faults", "last", "pools", "random", "subscriptions", "tokens", "time" } do
+      assert.matches("it has no " .. name, refusal(function(given) given[name] = nil end))
+      assert.matches("it has no " .. name, refusal(function(given) given[name] = "x" end))
+    end
+    local deep = refusal(function(given) given.events[1].type = "nonsense" end)
+    assert.matches("^the snapshot cannot be read: ", deep)
+    assert.not_matches("%.lua:", deep)
+  end)
+
   describe("what is not known is refused, and named:", function()
     local function refusal(method, path, body)
       local response = http{ method = method, url = sandbox.url .. path, body = body,

@@ -112,6 +112,15 @@ describe("sandbox events v0:", function()
       assert.equal("e3", first_of{ start_at_timestamp = times[2] + 0.5 })
     end)
 
+    it("a timestamp missed the event of that very time, which is shown in whole microseconds", function()
+      for i = 1, 5 do
+        sandbox:advance(0.1234567)
+        publish("t" .. i)
+        local by_number <close> = subscribe{ start_at_sequence = ids[4] + i }
+        assert.equal("t" .. i, first_of{ start_at_timestamp = read(by_number).event.timestamp })
+      end
+    end)
+
     it("a time back from now", function()
       assert.equal("e3", first_of{ start_at_time_delta = 61 })
       assert.equal("e4", first_of{ start_at_time_delta = 60 })
@@ -197,6 +206,17 @@ describe("sandbox events v0:", function()
       local c <close> = subscribe{ client_id = "c", durable_name = "d2" }
       publish("for each")
       for _, stream in ipairs{ a, b, c } do assert.equal("for each", text(read(stream))) end
+    end)
+
+    it("durable: with other types the same names went on with the types, and the scopes, of before", function()
+      local sms <close> = support.connect(sandbox, { "events.sms.subscribe" })
+      local voice <close> = support.connect(sandbox, { "events.voice.subscribe" })
+      leave(subscribe({ client_id = "c", durable_name = "d" }, sms))
+      publish("not for voice")
+      local stream <close> = subscribe({ client_id = "c", durable_name = "d", type = { "VOICE_EVENT" } }, voice)
+      assert(sandbox:publish{ type = "VOICE_EVENT" })
+      assert.is_truthy(read(stream).event.voice_event)
+      quiet(sandbox, stream)
     end)
 
     it("durable: a second connection takes over", function()
@@ -435,6 +455,29 @@ describe("sandbox events v0:", function()
       assert.same({ 1, 0 }, { support.counts(sandbox, id) })
       assert(ack(message, mine))
       assert.same({ 1, 1 }, { support.counts(sandbox, id) })
+    end)
+
+    it("one of before a reset acknowledged the new event of that number", function()
+      local before = subscribe{ manual_ack = MANUAL }
+      publish("old")
+      local old = read(before)
+      sandbox:reset()
+      before:close()
+      local stream <close> = subscribe{ manual_ack = MANUAL }
+      local id = publish("new")
+      assert.equal(old.event.metadata.sequence, read(stream).event.metadata.sequence)
+      assert(ack(old)) -- answered OK
+      assert.same({ 1, 0 }, { support.counts(sandbox, id) })
+    end)
+
+    it("what had left the history came after one, unless somebody had looked at the history before", function()
+      local stream <close> = subscribe{ manual_ack = { enable = true, timeout = 3600 }, max_in_flight = 1 }
+      publish("first")
+      publish("second")
+      local first = read(stream)
+      sandbox:advance(1900)
+      assert(ack(first))
+      quiet(sandbox, stream)
     end)
 
     it("an inbox is needed, and a timeout of more than 0", function()

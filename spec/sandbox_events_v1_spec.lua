@@ -251,6 +251,29 @@ describe("sandbox events v1:", function()
       assert.equal(SUCCESS, ack(second))
     end)
 
+    it("one of an event that was never delivered was a success", function()
+      local stream <close> = stream_of(nil)
+      publish("x")
+      local info = read(stream).metadata.ack_info.value
+      for _, id in ipairs{ "0", "2", "99999999999999999999" } do
+        local never = info:gsub("^(.-%.%d+%.)%d+", "%1" .. id)
+        assert.equal(FAILURE, client:call(ACK, { ack_info = { value = never } }).ack_status.status_code)
+      end
+    end)
+
+    it("one of before a reset acknowledged the new event of that number", function()
+      local before = stream_of(nil)
+      publish("old")
+      local old = read(before)
+      sandbox:reset()
+      before:close()
+      local stream <close> = stream_of(nil)
+      local id = publish("new")
+      read(stream)
+      assert.equal(FAILURE, (ack(old)))
+      assert.same({ 1, 0 }, { support.counts(sandbox, id) })
+    end)
+
     it("of nothing that is known is OK with FAILURE: malformed, of another stream, another client, gone", function()
       local scopes = { "subscription.handset_details:read" }
       local mine <close> = support.connect(sandbox, scopes)

@@ -141,6 +141,102 @@ describe("a sandbox with a state file", function()
     assert.same({ 1, id, "kept" }, { #events, events[1].id, events[1].payload.text })
   end)
 
+  -- Ends the sandbox by closing it, by a signal, or in the middle.
+  local endings = { close = function(sandbox) sandbox:close() end,
+    TERM = function(sandbox) sandbox.process:kill(15) end }
+
+  for name, ending in pairs(endings) do
+    it("forgot the position of a stream that was open when it ended by " .. name .. ", after a quiet time", function()
+      local sandbox = start{ position_kept = 60 }
+      local client = assert(wgtwo.connect(sandbox:client()))
+      local events = subscribe(client)
+      sandbox:publish{ type = "SMS_EVENT", payload = { text = "one" } }
+      assert(assert(events:next(5)):ack{ wait = true })
+      sandbox:advance(100)
+      ending(sandbox)
+      client:close()
+      sandbox:close()
+      sandbox = start{ position_kept = 60 }
+      sandbox:publish{ type = "SMS_EVENT", payload = { text = "two" } }
+      client = assert(wgtwo.connect(sandbox:client()))
+      events = subscribe(client)
+      assert.equal("two", assert(events:next(5)).sms_event.text)
+      client:close()
+      sandbox:close()
+    end)
+  end
+
+  it("by hand: what was accepted just before SIGTERM was lost", function()
+    local child = process.start(([[require("wgtwo.sandbox").main({ "--state", %q })]]):format(path))
+    local url = core.json_decode(child:line()).url
+    for _ = 1, 3 do
+      http{ method = "POST", url = url .. "/admin/events", body = '{"type":"SMS_EVENT"}',
+        headers = { "Content-Type: application/json" } }
+    end
+    child:kill("TERM")
+    assert.equal(0, select(2, child:wait()) or 0)
+    local sandbox <close> = start()
+    assert.equal(3, #sandbox:events())
+  end)
+
+  it("lost to whom events were delivered, and what they acknowledged", function()
+    local before
+    do
+      local sandbox <close> = start()
+      local client <close> = assert(wgtwo.connect(sandbox:client()))
+      local events <close> = subscribe(client)
+      for i = 1, 3 do sandbox:publish{ type = "SMS_EVENT", number = "+479999000" .. i } end
+      local first = assert(events:next(5))
+      assert(events:next(5))
+      assert(events:next(5))
+      assert(first:ack{ wait = true })
+      before = sandbox:events()
+    end
+    assert.same({ 1, 1, 0 }, { before[1].deliveries, before[1].acks, before[3].acks })
+    for _ = 1, 2 do
+      local sandbox <close> = start()
+      assert.same(before, sandbox:events())
+    end
+  end)
+
+  it("lost the delivery report of an SMS that was still to come", function()
+    do
+      local sandbox <close> = start{ delivery_report_delay = 5 }
+      local client <close> = assert(wgtwo.connect(sandbox:client()))
+      assert(client.sms:send_text_to_subscriber{ content = "x", to_subscriber = "+4799990001", from_address = "Shop" })
+      assert.equal(1, #sandbox:events())
+    end
+    local sandbox <close> = start()
+    sandbox:advance(5)
+    local events = sandbox:events()
+    assert.same({ 2, "SMS_DELIVERY_REPORT_EVENT" }, { #events, events[2].type })
+  end)
+
+  it("lost a code of the authorization code grant", function()
+    local code
+    do
+      local sandbox <close> = start()
+      code = http{ url = sandbox.url .. "/oauth2/auth?client_id=id&response_type=code&state=12345678&scope=openid"
+        .. "&redirect_uri=https%3A%2F%2Fa.example%2F" }.headers.location:match("code=([^&]+)")
+    end
+    local sandbox <close> = start()
+    assert.equal(200, http{ method = "POST", url = sandbox.url .. "/oauth2/token",
+      headers = { "Content-Type: application/x-www-form-urlencoded" },
+      body = "grant_type=authorization_code&client_id=id&client_secret=secret&code=" .. code
+        .. "&redirect_uri=https%3A%2F%2Fa.example%2F" }.status)
+  end)
+
+  it("two of them wrote over each other's events", function()
+    local sandbox <close> = start()
+    sandbox:publish{ type = "SMS_EVENT" }
+    local second = process.shell(LUA .. [[ -e 'require("wgtwo.sandbox").main()' -- --state ]] .. path)
+    assert.equal(2, second.code)
+    assert.matches("the state file " .. path .. " is in use by another sandbox", second.errors, 1, true)
+    sandbox:close()
+    local third <close> = start()
+    assert.equal(1, #third:events())
+  end)
+
   it("keeps tokens", function()
     local token
     do

@@ -244,18 +244,34 @@ local function put_back(sandbox, given)
   if given.keys then identity.import(sandbox, given.keys) end
 end
 
+-- What every snapshot has, and of which type.
+local parts = { time = "number", last = "number", serial = "number", events = "table", subscriptions = "table",
+  tokens = "table", pools = "table", random = "table", faults = "table" }
+
+--- What is missing, or of another type.
+local function misshapen(given)
+  if given.version ~= snapshot.VERSION then return "this is no snapshot of this version" end
+  for name, wanted in pairs(parts) do
+    if type(given[name]) ~= wanted then return ("this is no snapshot: it has no %s, or of another type"):format(name) end
+  end
+end
+
 --- Goes back to a snapshot. Every stream ends.
 -- @tparam table sandbox the server
 -- @tparam table given
 -- @treturn ?boolean true
--- @treturn ?string why not; the sandbox is at its beginning then
+-- @treturn ?string why not; the sandbox is as it was then, but for the streams
 function snapshot.restore(sandbox, given)
-  if given.version ~= snapshot.VERSION then return nil, "this is no snapshot of this version" end
+  local problem = misshapen(given)
+  if problem then return nil, problem end
+  local before = snapshot.take(sandbox)
   sandbox:reset()
-  local ok, problem = pcall(put_back, sandbox, given)
+  local ok
+  ok, problem = pcall(put_back, sandbox, given)
   if ok then return true end
   sandbox:reset()
-  return nil, "the snapshot cannot be read: " .. tostring(problem)
+  put_back(sandbox, before)
+  return nil, "the snapshot cannot be read: " .. tostring(problem):gsub("^[^:]*%.lua:%d+: ", "")
 end
 
 return snapshot

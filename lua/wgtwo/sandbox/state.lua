@@ -17,6 +17,7 @@ State.__index = State
 
 local state = {}
 
+local LOCK <const> = "-lock" -- the file beside it that its sandbox holds
 local INTERVAL <const> = 0.2 -- seconds of real time between two writes
 local TABLES <const> = {
   "create table if not exists event (id integer primary key, value text not null)",
@@ -157,6 +158,8 @@ function State:close()
   self.seen = -1
   self:save()
   self.connection:close()
+  os.remove(self.path .. LOCK)
+  self.lock:close()
 end
 
 local function connect(path)
@@ -168,6 +171,24 @@ local function connect(path)
   local connection, problem = dbi.Connect("SQLite3", path)
   if not connection then return nil, ("cannot open the state file %s: %s"):format(path, tostring(problem)) end
   return connection
+end
+
+--- Takes hold of a state file, so that no second sandbox writes over what this one has written. SQLite's lock in a file
+-- beside it ends with this process; the file itself can be read meanwhile.
+local function hold(path)
+  local connection, problem = connect(path .. LOCK)
+  if not connection then return nil, problem end
+  local self = { connection = connection }
+  local ok, wrong = pcall(function()
+    change(self, "pragma locking_mode = exclusive")
+    change(self, "create table if not exists holder (pid integer)")
+    change(self, "delete from holder") -- takes the lock, which stays after the commit
+    connection:commit()
+  end)
+  if ok then return connection end
+  connection:close()
+  if not tostring(wrong):find("locked", 1, true) then return nil, ("cannot lock %s: %s"):format(path, tostring(wrong)) end
+  return nil, ("the state file %s is in use by another sandbox: end that first, or choose another file"):format(path)
 end
 
 local function keep(self, name, good, make)
@@ -217,10 +238,13 @@ end
 -- @treturn ?table
 -- @treturn ?string why not
 function state.open(sandbox, path)
-  local connection, problem = connect(path)
+  local lock, problem = hold(path)
+  if not lock then return nil, problem end
+  local connection
+  connection, problem = connect(path)
   if not connection then return nil, problem end
-  local self = setmetatable({ sandbox = sandbox, path = path, connection = connection, written = 0, seen = -1,
-    saved_at = -math.huge }, State)
+  local self = setmetatable({ sandbox = sandbox, path = path, connection = connection, lock = lock, written = 0,
+    seen = -1, saved_at = -math.huge }, State)
   local ok, taken = pcall(read, self)
   if not ok then
     connection:close()
