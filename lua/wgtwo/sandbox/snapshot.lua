@@ -252,7 +252,9 @@ local parts = { time = "number", last = "number", serial = "number", events = "t
 local function misshapen(given)
   if given.version ~= snapshot.VERSION then return "this is no snapshot of this version" end
   for name, wanted in pairs(parts) do
-    if type(given[name]) ~= wanted then return ("this is no snapshot: it has no %s, or of another type"):format(name) end
+    if type(given[name]) ~= wanted then
+      return ("this is no snapshot: it has no %s, or of another type"):format(name)
+    end
   end
 end
 

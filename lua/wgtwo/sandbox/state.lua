@@ -187,7 +187,7 @@ local function hold(path)
   end)
   if ok then return connection end
   connection:close()
-  if not tostring(wrong):find("locked", 1, true) then return nil, ("cannot lock %s: %s"):format(path, tostring(wrong)) end
+  if not tostring(wrong):find("locked", 1, true) then return nil, "cannot lock " .. path .. ": " .. tostring(wrong) end
   return nil, ("the state file %s is in use by another sandbox: end that first, or choose another file"):format(path)
 end
 
