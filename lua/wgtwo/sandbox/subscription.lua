@@ -79,8 +79,9 @@ local function push_again(self, record)
   again[again.tail] = record
 end
 
---- The next event to deliver, and its record where it had been delivered before; it stays where it is.
-local function peek(self)
+--- The next event to deliver, and its record where it had been delivered before; it stays where it is. `oldest`: the
+-- time when the history begins.
+local function peek(self, oldest)
   local again = self.again
   while again.head <= again.tail do
     local record = again[again.head]
@@ -93,11 +94,15 @@ local function peek(self)
   if id < log.first then id = log.first end
   while id <= log.last do
     local event = log.events[id]
-    if self:wants(event) then
+    if event.at < oldest then -- it has left since somebody looked
+      log:prune()
+      id = math.max(log.first, id + 1)
+    elseif self:wants(event) then
       self.cursor = id
       return event
+    else
+      id = id + 1
     end
-    id = id + 1
   end
   self.cursor = id
 end
@@ -164,11 +169,11 @@ function Subscription:pump()
     return
   end
   local now = self.clock:now()
-  self.log:prune()
+  local oldest = now - self.log.limits.history
   while true do
     local member, index = next_member(self)
     if not member then return end
-    local event, record = peek(self)
+    local event, record = peek(self, oldest)
     if not event then return end
     local sent = member:send(event, record ~= nil and record.deliveries > 0)
     if sent then
