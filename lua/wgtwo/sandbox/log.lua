@@ -4,7 +4,7 @@
 -- `client` (the OAuth client that may see it; nil: every one), `body` (its payload and what else is the same in every
 -- delivery, as bytes), `newest_record` (of a list with one for each subscription that got it; false: none has).
 --
--- `touched`, where somebody asks for it, has the ids of the events whose records have changed.
+-- `touched`, where somebody asks for it, is the set of the ids whose records have changed; else it is false.
 --
 -- @module wgtwo.sandbox.log
 
@@ -28,7 +28,8 @@ local OWNER <const> = 12 -- the field of wgtwo.events.v0.Event
 -- @tparam table limits `history` (seconds), `history_events` (count), `numbers_without_plus`
 -- @treturn table
 function log.new(time, limits)
-  return setmetatable({ clock = time, limits = limits, first = 1, last = 0, events = {}, owners = {} }, Log)
+  return setmetatable({ clock = time, limits = limits, first = 1, last = 0, events = {}, owners = {},
+    touched = false }, Log)
 end
 
 --- Takes the leading plus from every number, as some deliveries of the platform do.
