@@ -156,6 +156,21 @@ describe("sandbox admin API:", function()
     assert.same({}, ask("GET", "/admin/journal").calls)
   end)
 
+  it("the journal: whose a refused call was; it said no client, and a search for it found nothing", function()
+    local token = support.post(sandbox, "/oauth2/token", { grant_type = "client_credentials",
+      scope = "events.sms.subscribe" }, { username = "id", password = "secret" }).json
+    local function refused(value)
+      local _, err = client:call(GET_MSISDN, { subscription_id = { value = "s" } },
+        { metadata = { authorization = "Bearer " .. value } })
+      local calls = ask("GET", "/admin/journal?method=GetMsisdn&client=id").calls
+      return err.code, #calls
+    end
+    assert.same({ "PERMISSION_DENIED", 1 }, { refused(token.access_token) })
+    sandbox:advance(token.expires_in)
+    assert.same({ "UNAUTHENTICATED", 2 }, { refused(token.access_token) })
+    assert.same({ "UNAUTHENTICATED", 2 }, { refused("nobody's") })
+  end)
+
   it("reset, snapshot and restore", function()
     sandbox:publish{ type = "SMS_EVENT", payload = { text = "kept" } }
     ask("POST", "/admin/generate", { plans = { { types = { "VOICE_EVENT" }, rate = 1 } } })

@@ -22,6 +22,10 @@ local function unauthenticated(message)
   return nil, status.new("UNAUTHENTICATED", message)
 end
 
+local function bearer_of(header)
+  return header:match("^[Bb]earer +(%S+)$")
+end
+
 --- Checks a call.
 -- @tparam table sandbox the server
 -- @tparam ?string header its `authorization`
@@ -36,7 +40,7 @@ function authorization.check(sandbox, header, route)
     end
     return ANONYMOUS
   end
-  local value = header:match("^[Bb]earer +(%S+)$")
+  local value = bearer_of(header)
   if not value then return unauthenticated("authorization is not of the form \"Bearer TOKEN\"") end
   local token, problem = sandbox.tokens:check(value)
   if not token then return unauthenticated(problem) end
@@ -44,6 +48,16 @@ function authorization.check(sandbox, header, route)
     return nil, status.missing_scope(method.scope, method.name)
   end
   return token
+end
+
+--- Whose token a call has, whether it is enough or not, or has expired: for the journal of refused calls.
+-- @tparam table sandbox the server
+-- @tparam ?string header its `authorization`
+-- @treturn ?string the client's id; nil where the token is not known
+function authorization.client(sandbox, header)
+  local value = header and bearer_of(header)
+  local token = value and sandbox.tokens.access[value]
+  return token and token.client
 end
 
 return authorization

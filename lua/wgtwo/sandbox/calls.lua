@@ -54,7 +54,8 @@ function Calls:forget(kept)
   self.sandbox.reactor:forget(kept.call)
 end
 
-local function refuse(call, entry, reason)
+local function refuse(self, call, entry, reason)
+  entry.client = authorization.client(self.sandbox, self.authorization)
   entry:ended(reason)
   reason:finish(call)
   call:close()
@@ -72,10 +73,10 @@ function Calls:accept(call)
   end
   local entry = sandbox.journal:open(route and route.method, path, metadata, call:peer())
   if not route then
-    return refuse(call, entry, status.new("UNIMPLEMENTED", "there is no method " .. path))
+    return refuse(self, call, entry, status.new("UNIMPLEMENTED", "there is no method " .. path))
   end
   local principal, denied = authorization.check(sandbox, self.authorization, route)
-  if not principal then return refuse(call, entry, denied) end
+  if not principal then return refuse(self, call, entry, denied) end
   entry.client = principal.client
   local faulty = sandbox.faults:strike_call(route.method.name, principal.client)
   entry.fault = faulty and true or nil
