@@ -373,6 +373,46 @@ describe("sandbox", function()
       assert.is_false(ages[1] == ages[2] and ages[2] == ages[3] and ages[3] == ages[4])
     end)
 
+    --- A sandbox whose connections live for 600 s, all of them, and a client of it.
+    local function short_lived()
+      return support.start_with_client{ clock = "virtual", connection_age = 600, connection_age_spread = 0 }
+    end
+
+    it("a connection grows older without streams too; its age began again with every stream", function()
+      local other, by = short_lived()
+      assert(by:call(METHOD, { subscription_id = { value = "s" } })) -- a call begins it as well
+      for _ = 1, 2 do
+        other:advance(250)
+        local stream <close> = open(other, by, SUBSCRIBE, { type = { "SMS_EVENT" } })
+        stream:cancel()
+        support.until_(function() return #other:streams() == 0 end, "the end of the stream")
+      end
+      local stream <close> = open(other, by, SUBSCRIBE, { type = { "SMS_EVENT" } })
+      other:advance(99)
+      assert.equal(1, #other:streams())
+      other:advance(2)
+      assert.equal("OK", (support.ending(stream)))
+      support.close(other, by)
+    end)
+
+    it("after its end a connection counts as new, and after a reset", function()
+      local other, by = short_lived()
+      local function is_new()
+        local stream <close> = open(other, by, SUBSCRIBE, { type = { "SMS_EVENT" } })
+        other:advance(599)
+        local before = #other:streams()
+        other:advance(2)
+        return before == 1 and support.ending(stream) == "OK"
+      end
+      assert.is_true(is_new())
+      assert.is_true(is_new())
+      assert(by:call(METHOD, { subscription_id = { value = "s" } }))
+      other:advance(300)
+      assert(other:reset())
+      assert.is_true(is_new())
+      support.close(other, by)
+    end)
+
     it("the age of a connection is a setting; 0 is none", function()
       local function ending_after(options)
         options.clock = "virtual"

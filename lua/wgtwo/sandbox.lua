@@ -363,8 +363,8 @@ function Sandbox:restore(snapshot)
   return answer and true, err
 end
 
---- Back to the beginning: no events, positions, faults, journal; every stream ends. The clock goes on, tokens stay
--- good.
+--- Back to the beginning: no events, positions, faults, journal; every stream ends, and connections count as new.
+-- The clock goes on, tokens stay good.
 function Sandbox:reset()
   local answer, err = ask(self, "POST", "/admin/reset", {})
   return answer and true, err

@@ -2,6 +2,7 @@
 --
 -- @module wgtwo.sandbox.calls
 
+local age = require "wgtwo.sandbox.age"
 local authorization = require "wgtwo.sandbox.authorization"
 local exchange = require "wgtwo.sandbox.exchange"
 local status = require "wgtwo.sandbox.status"
@@ -71,7 +72,9 @@ function Calls:accept(call)
   if metadata ~= self.metadata then -- most calls of a client have the same
     self.metadata, self.authorization = metadata, call:metadata("authorization")
   end
-  local entry = sandbox.journal:open(route and route.method, path, metadata, call:peer())
+  local peer = call:peer()
+  if not sandbox.peers[peer] then age.begin(sandbox, peer) end
+  local entry = sandbox.journal:open(route and route.method, path, metadata, peer)
   if not route then
     return refuse(self, call, entry, status.new("UNIMPLEMENTED", "there is no method " .. path))
   end

@@ -93,7 +93,6 @@ function Exchange:release()
     for timer in pairs(self.timers) do calls.sandbox.clock:cancel(timer) end
     self.timers = nil
   end
-  if self.connection then age.closed(calls.sandbox, self) end
   local closing = self.closing
   self.closing = nil
   if closing then closing() end

@@ -136,14 +136,16 @@ local function begin(self)
   self.log = log.new(self.clock, settings)
   self.subscriptions = subscriptions.new(self.log, self.clock, self.subscriptions and self.subscriptions.serial or 0)
   self.faults = faults.new(random.new(settings.seed, "faults"))
+  age.start(self)
   self.pools = { [""] = settings.numbers }
   for _, client in ipairs(settings.clients) do self.pools[client.id] = client.numbers end
   self.plans = settings.generate
   start_generators(self)
 end
 
---- Back to the beginning: no events, positions, faults; every stream ends. The clock goes on, tokens stay good, and ids
--- are not given a second time: acknowledgements that are still on their way meet nothing new.
+--- Back to the beginning: no events, positions, faults; every stream ends, and connections count as new. The clock
+-- goes on, tokens stay good, and ids are not given a second time: acknowledgements that are still on their way meet
+-- nothing new.
 function Server:reset()
   self.calls:end_all(status.new("UNAVAILABLE", "the sandbox was reset"))
   self.subscriptions:clear(status.new("UNAVAILABLE", "the sandbox was reset"))
@@ -248,7 +250,6 @@ function server.new(settings)
   self.plaintext_target = "localhost:" .. self.plaintext_port
   begin(self)
   register_services(self)
-  age.start(self)
   if settings.state then
     self.state, problem = state.open(self, settings.state)
     if not self.state then return nil, problem end
