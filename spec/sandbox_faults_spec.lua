@@ -1,3 +1,4 @@
+local core = require("wgtwo.core")
 local requests = require("spec.support.requests")
 local support = require("spec.support.sandbox")
 local wgtwo = require("wgtwo")
@@ -71,6 +72,14 @@ describe("sandbox faults:", function()
     it("the nth call alone", function()
       sandbox:fault{ method = "GetMsisdn", nth = 3, code = "ABORTED" }
       assert.same({ "OK", "OK", "ABORTED", "OK" }, { (call()), (call()), (call()), (call()) })
+    end)
+
+    it("the nth call alone leaves the list with it; with a count, or by chance, it stayed for ever", function()
+      sandbox:fault{ method = "GetMsisdn", nth = 2, count = 2, code = "ABORTED" }
+      sandbox:fault{ method = "GetMsisdn", nth = 1, probability = 0, code = "INTERNAL" }
+      sandbox:fault{ method = "GetMsisdn", nth = 3, code = "NOT_FOUND" }
+      assert.same({ "OK", "ABORTED", "OK", "NOT_FOUND" }, { (call()), (call()), (call()), (call()) })
+      assert.same({}, sandbox:faults())
     end)
 
     it("so many calls", function()
@@ -167,13 +176,24 @@ describe("sandbox faults:", function()
       assert.equal(1, err.details[1].retry_delay.seconds)
     end)
 
+    it("a rate limit keeps the code, the message and the details that are given; they were left out", function()
+      sandbox:fault{ method = "GetMsisdn", retry_after = 1.5, code = "UNAVAILABLE", message = "busy", count = 1,
+        details = { { type = "google.rpc.ErrorInfo", reason = "TEST" } } }
+      local code, err = call()
+      assert.same({ "UNAVAILABLE", "busy" }, { code, err.message })
+      assert.same({ "google.rpc.RetryInfo", "google.rpc.ErrorInfo" }, { err.details[1].type, err.details[2].type })
+      sandbox:fault{ method = "GetMsisdn", retry_after = 1, applied = true, count = 1 }
+      code, err = call()
+      assert.same({ "RESOURCE_EXHAUSTED", "google.rpc.RetryInfo" }, { code, err.details[1].type })
+    end)
+
     it("are listed with the calls that they saw and struck, and taken back one by one", function()
-      local id = sandbox:fault{ method = "GetMsisdn", nth = 2, count = 5, code = "ABORTED" }
-      local other = sandbox:fault{ method = "GetSubscriptionId", code = "ABORTED" }
+      local id = sandbox:fault{ method = "GetMsisdn", probability = 0, code = "INTERNAL" }
+      local other = sandbox:fault{ method = "GetMsisdn", count = 5, code = "ABORTED" }
       for _ = 1, 3 do call() end
       local first, second = table.unpack(sandbox:faults())
-      assert.same({ id, 3, 1, "ABORTED" }, { first.id, first.seen, first.struck, first.code })
-      assert.same({ other, 0, 0 }, { second.id, second.seen, second.struck })
+      assert.same({ id, 3, 0, "INTERNAL" }, { first.id, first.seen, first.struck, first.code })
+      assert.same({ other, 3, 3, "ABORTED" }, { second.id, second.seen, second.struck, second.code })
       assert(sandbox:clear_faults(id))
       assert.equal(other, sandbox:faults()[1].id)
       assert.is_nil((sandbox:clear_faults(id)))
@@ -184,6 +204,78 @@ describe("sandbox faults:", function()
           { cod = "ABORTED" }, { code = "ABORTED", details = { { type = "no.such.Type" } } }, { probability = 2 } } do
         assert.has_error(function() sandbox:fault(fault) end)
       end
+    end)
+  end)
+
+  describe("that would do nothing:", function()
+    --- Why a fault is refused, which is the same by HTTP and from Lua.
+    local function refusal(fault)
+      local response = support.http{ method = "POST", url = sandbox.url .. "/admin/faults",
+        body = core.json_encode(fault), headers = { "Content-Type: application/json" } }
+      assert.equal(400, response.status)
+      local why = response.json.error_description
+      local ok, raised = pcall(sandbox.fault, sandbox, fault)
+      assert.is_false(ok)
+      assert.matches(why, raised, 1, true)
+      return why
+    end
+
+    it("are refused where they say nothing of what happens; they struck, and hid the faults after them", function()
+      for _, fault in ipairs{ {}, { method = "GetMsisdn" }, { message = "oops" }, { after = 1, count = 3 },
+          { reset = false }, { hang = false, method = "*" } } do
+        assert.matches("fault: it says nothing of what happens: code, retry_after, delay", refusal(fault), 1, true)
+      end
+      assert.matches("fault: it says nothing of what happens: status, error, body",
+        refusal{ endpoint = "token", nth = 1 }, 1, true)
+      assert.same({}, sandbox:faults())
+    end)
+
+    it("are refused where a part needs another", function()
+      assert.equal("fault: message has no effect alone: code, retry_after or applied is needed with it",
+        refusal{ delay = 1, message = "oops" })
+      assert.equal("fault: details has no effect alone: code, retry_after or applied is needed with it",
+        refusal{ hang = true, details = { { type = "google.rpc.ErrorInfo", reason = "TEST" } } })
+      assert.equal("fault: after has no effect alone: code, retry_after, reset, invalid or oversized is needed with it",
+        refusal{ method = "Subscribe", duplicate = true, after = 2 })
+    end)
+
+    it("are refused where the method that is named has no such thing", function()
+      for what, list in pairs{
+        ["applied is of unary methods alone, and has no effect on"] = {
+          { method = "Subscribe", applied = true, code = "UNAVAILABLE" } },
+        ["ack_status is of the acknowledgements of v1's events alone, and has no effect on"] = {
+          { method = "EventsService/Ack", ack_status = "STATUS_CODE_FAILURE" },
+          { method = "SendTextToSubscriber", ack_status = "STATUS_CODE_FAILURE" },
+          { method = HANDSET.stream, ack_status = "STATUS_CODE_FAILURE", delay = 1 } },
+        ["after is of streams alone, and has no effect on"] = {
+          { method = "GetMsisdn", code = "UNAVAILABLE", after = 1 }, { method = "Check", invalid = true, after = 1 } },
+        ["duplicate is of streams alone, and has no effect on"] = { { method = "GetMsisdn", duplicate = true } },
+        ["reorder is of streams alone, and has no effect on"] = { { method = "GetMsisdn", reorder = true } },
+      } do
+        for _, fault in ipairs(list) do
+          assert.equal(('fault: %s "%s": leave it out, or name another method'):format(what, fault.method),
+            refusal(fault))
+        end
+      end
+    end)
+
+    it("neither strike nor count, where they are for any method, on those without such a thing", function()
+      local id = sandbox:fault{ ack_status = "STATUS_CODE_FAILURE" }
+      sandbox:fault{ duplicate = true }
+      sandbox:fault{ code = "INTERNAL", after = 1 }
+      sandbox:fault{ method = "*", code = "ABORTED", count = 1 }
+      assert.equal("ABORTED", (call()))
+      assert.equal("OK", (call()))
+      assert.same({ id, 0, 0 }, { sandbox:faults()[1].id, sandbox:faults()[1].seen, sandbox:faults()[1].struck })
+      assert.same({ 3, 0 }, { #sandbox:faults(), sandbox:faults()[3].seen })
+      sandbox:reset()
+      sandbox:fault{ applied = true }
+      local stream <close> = subscribe()
+      publish("x")
+      assert.equal("x", text(read(stream)))
+      assert.equal(0, sandbox:faults()[1].seen)
+      assert.equal("UNAVAILABLE", (call()))
+      assert.equal(1, sandbox:faults()[1].struck)
     end)
   end)
 
@@ -267,6 +359,27 @@ describe("sandbox faults:", function()
       local got = {}
       for i = 1, 4 do got[i] = text(read(stream)) end
       assert.same({ "e2", "e1", "e4", "e3" }, got)
+    end)
+
+    it("another order, and an end after some messages; it never ended", function()
+      for after, expected in pairs{ [2] = { "e2", "e1" }, [3] = { "e2", "e1", "e3" } } do
+        sandbox:fault{ method = "Subscribe", reorder = true, code = "OK", after = after, count = 1 }
+        local stream <close> = subscribe()
+        for i = 1, 4 do publish("e" .. i) end
+        local got = {}
+        for i = 1, after do got[i] = text(read(stream)) end
+        assert.same(expected, got)
+        assert.equal("OK", (support.ending(stream)))
+      end
+    end)
+
+    it("another order, every message twice", function()
+      sandbox:fault{ method = "Subscribe", reorder = true, duplicate = true, count = 1 }
+      local stream <close> = subscribe()
+      for i = 1, 2 do publish("e" .. i) end
+      local got = {}
+      for i = 1, 4 do got[i] = text(read(stream)) end
+      assert.same({ "e2", "e2", "e1", "e1" }, got)
     end)
 
     it("a message that is no protobuf", function()

@@ -247,10 +247,10 @@ end
 -- @tparam table fault
 -- @treturn ?int its id, for `clear_faults`
 -- @treturn ?wgtwo.error
--- @raise an unknown field, method or code
+-- @raise an unknown field, method or code; what would have no effect
 -- @usage sandbox:fault{ method = "…/Ack", code = "UNAVAILABLE", count = 2 }
 function Sandbox:fault(fault)
-  if type(fault) ~= "table" or next(fault) == nil then error("sandbox:fault: a table that says which is needed", 2) end
+  if type(fault) ~= "table" then error("sandbox:fault: a table that says which is needed", 2) end
   local answer, err = ask(self, "POST", "/admin/faults", fault, 2)
   return answer and math.tointeger(answer.id), err
 end

@@ -81,7 +81,7 @@ function Calls:accept(call)
   local principal, denied = authorization.check(sandbox, self.authorization, route)
   if not principal then return refuse(self, call, entry, denied) end
   entry.client = principal.client
-  local faulty = sandbox.faults:strike_call(route.method.name, principal.client)
+  local faulty = sandbox.faults:strike_call(route.method, principal.client)
   entry.fault = faulty and true or nil
   local begun = self.spare or exchange.new(self)
   self.spare = nil

@@ -2,21 +2,23 @@
 --
 -- A fault says which calls it strikes (`method`, `client`, `nth`, `probability`, `count`) and what happens to them. The
 -- first fault that is set and matches strikes, alone. What strikes is decided when the call arrives, from the seed.
+-- A fault that says nothing of what happens is refused, and so is what has no effect on the method that it names. One
+-- for any method may say what only some have; it neither strikes nor counts where it has no effect.
 --
 -- | field | meaning |
 -- |---|---|
 -- | `method` | a method's name or ending, with or without a leading `…/`; "*" or nothing: all |
 -- | `client` | an OAuth client's id |
--- | `nth` | only the nth call that matches, counted from when the fault was set |
+-- | `nth` | only the nth call that matches, counted from when the fault was set; it is gone then, also with `count` |
 -- | `probability` | 0 to 1 |
 -- | `count` | how many calls it strikes; nothing: all |
 -- | `code`, `message`, `details` | a gRPC status; "OK" with `after` is an early clean end |
--- | `retry_after` | seconds: RESOURCE_EXHAUSTED with RetryInfo |
--- | `after` | of a stream: how many messages pass before `code`, `reset`, `invalid` or `oversized` |
+-- | `retry_after` | seconds: RetryInfo, with RESOURCE_EXHAUSTED where there is no `code` |
+-- | `after` | of a stream: how many messages pass before a status, `reset`, `invalid` or `oversized` |
 -- | `delay` | seconds, or {shortest, longest}, before the call is handled, on the sandbox's clock |
 -- | `hang` | the call is never handled |
 -- | `reset` | the call ends at once: RST_STREAM, before which gRPC's server itself says UNAVAILABLE, "stream reset" |
--- | `applied` | the call is handled, and answered with `code` (UNAVAILABLE): a lost acknowledgement |
+-- | `applied` | of a unary call: it is handled, and answered with `code` (UNAVAILABLE): a lost acknowledgement |
 -- | `ack_status` | of v1's acks: "STATUS_CODE_FAILURE" instead of handling |
 -- | `oversized` | bytes by which a reply is made larger |
 -- | `invalid` | a reply that is no protobuf |
@@ -28,8 +30,10 @@
 --
 -- @module wgtwo.sandbox.faults
 
+local descriptors = require "wgtwo.sandbox.descriptors"
 local errors = require "wgtwo.error"
 local framing = require "wgtwo.sandbox.framing"
+local kinds = require "wgtwo.sandbox.kinds"
 local options = require "wgtwo.options"
 local schema = require "wgtwo.schema"
 local status = require "wgtwo.sandbox.status"
@@ -91,24 +95,6 @@ local token_spec = with_common{
 --- What a fault may say.
 faults.call_spec, faults.token_spec = call_spec, token_spec
 
---- Checks a fault as somebody wrote it.
--- @tparam table given
--- @treturn ?table a copy
--- @treturn ?string what is wrong with it
-function faults.check(given)
-  local ok, checked = pcall(options.check, "fault", given, given.endpoint and token_spec or call_spec)
-  if not ok then return nil, (checked:gsub("^.-: fault: ", "fault: ")) end
-  if checked.details then
-    local wrong = status.check_details(checked.details)
-    if wrong then return nil, "fault: details: " .. wrong end
-  end
-  local method = checked.method
-  if method and method ~= "*" and not faults.matches(method) then
-    return nil, ("fault: no method is named, or ends with, %q"):format(method)
-  end
-  return checked
-end
-
 --- The ending of a method's name that a pattern stands for, in the form pkg.Service/Method.
 local function ending_of(pattern)
   return (pattern:gsub("^…", ""):gsub("^%.%.%.", ""):gsub("^%*", ""))
@@ -121,12 +107,120 @@ local function fits(pattern, name)
   return (name:gsub("/", ".")):sub(-#ending) == ending
 end
 
---- Whether any method fits a pattern.
-function faults.matches(pattern)
-  for _, method in ipairs(schema.methods()) do
-    if fits(pattern, method.name) then return true end
+--- The methods that fit a pattern.
+local function methods_of(pattern)
+  local all, found = schema.methods(), {}
+  all[#all + 1] = descriptors.method("grpc.health.v1.Health/Check")
+  for _, method in ipairs(all) do
+    if fits(pattern, method.name) then found[#found + 1] = method end
   end
-  return fits(pattern, "grpc.health.v1.Health/Check")
+  return found
+end
+
+-- What a fault has an effect on ---------------------------------------------------------------------------------------
+
+-- What happens to a call, or to a token request: each is enough alone.
+local call_effects <const> = { "code", "retry_after", "delay", "hang", "reset", "applied", "ack_status", "oversized",
+  "invalid", "duplicate", "reorder" }
+local token_effects <const> = { "status", "error", "body", "content_type", "cut", "expires_in", "delay", "hang" }
+
+-- What goes with something else, with one of which.
+local status_from <const> = { "code", "retry_after", "applied" }
+local goes_with <const> = {
+  { "message", status_from }, { "details", status_from },
+  { "after", { "code", "retry_after", "reset", "invalid", "oversized" } },
+}
+
+local function is_unary(method) return method.kind == "unary" end
+local function is_stream(method) return method.kind ~= "unary" end
+
+local acks = {} -- the names of v1's acknowledgements, as a set
+for _, kind in ipairs(kinds.v1()) do acks[kind.ack] = true end
+
+local function has_ack_status(method) return acks[method.name] end
+
+-- What only some methods have.
+local only_of <const> = {
+  { "applied", is_unary, "unary methods" }, { "ack_status", has_ack_status, "the acknowledgements of v1's events" },
+  { "after", is_stream, "streams" }, { "duplicate", is_stream, "streams" }, { "reorder", is_stream, "streams" },
+}
+
+local function says_any(fault, names)
+  for _, name in ipairs(names) do
+    if fault[name] ~= nil then return true end
+  end
+  return false
+end
+
+local function any(list, test)
+  for _, item in ipairs(list) do
+    if test(item) then return true end
+  end
+  return false
+end
+
+local function listed(names)
+  return table.concat(names, ", ", 1, #names - 1) .. " or " .. names[#names]
+end
+
+--- What is said as if it were not: nothing is left of it.
+local function drop_idle(fault)
+  for _, name in ipairs{ "hang", "reset", "applied", "invalid", "duplicate", "reorder" } do
+    if fault[name] == false then fault[name] = nil end
+  end
+  if fault.after == 0 then fault.after = nil end
+end
+
+--- What has no effect in a fault, and why.
+local function find_idle(fault)
+  local effects = fault.endpoint and token_effects or call_effects
+  if not says_any(fault, effects) then
+    return ("it says nothing of what happens: %s is needed"):format(listed(effects))
+  end
+  for _, rule in ipairs(goes_with) do
+    local name, others = rule[1], rule[2]
+    if fault[name] and not says_any(fault, others) then
+      return ("%s has no effect alone: %s is needed with it"):format(name, listed(others))
+    end
+  end
+  local pattern = fault.method
+  if not pattern or pattern == "*" then return nil end
+  local methods = methods_of(pattern)
+  if #methods == 0 then return ("no method is named, or ends with, %q"):format(pattern) end
+  for _, rule in ipairs(only_of) do
+    local name, test, what = rule[1], rule[2], rule[3]
+    if fault[name] and not any(methods, test) then
+      return ("%s is of %s alone, and has no effect on %q: leave it out, or name another method"):format(name, what,
+        pattern)
+    end
+  end
+end
+
+--- Whether a fault has an effect on a method.
+local function affects(fault, method)
+  if fault.delay or fault.hang or fault.oversized or fault.invalid then return true end
+  local ends, after = fault.code or fault.retry_after or fault.reset, fault.after and fault.after > 0
+  if is_unary(method) then
+    return fault.applied or fault.ack_status and has_ack_status(method) or ends and not after
+  end
+  return fault.duplicate or fault.reorder or fault.reset or ends and (after or not fault.applied)
+end
+
+--- Checks a fault as somebody wrote it.
+-- @tparam table given
+-- @treturn ?table a copy
+-- @treturn ?string what is wrong with it
+function faults.check(given)
+  local ok, checked = pcall(options.check, "fault", given, given.endpoint and token_spec or call_spec)
+  if not ok then return nil, (checked:gsub("^.-: fault: ", "fault: ")) end
+  if checked.details then
+    local wrong = status.check_details(checked.details)
+    if wrong then return nil, "fault: details: " .. wrong end
+  end
+  drop_idle(checked)
+  local idle = find_idle(checked)
+  if idle then return nil, "fault: " .. idle end
+  return checked
 end
 
 --- No faults.
@@ -189,16 +283,21 @@ local Strike = {}
 
 --- Looks for the fault that strikes, and counts.
 local function find(self, matches)
-  for index, item in ipairs(self.list) do
+  local list, index = self.list, 1
+  while list[index] do
+    local item = list[index]
     local fault = item.fault
+    index = index + 1
     if matches(fault) then
       item.seen = item.seen + 1
-      if (not fault.nth or item.seen == fault.nth)
-          and (not fault.probability or self.random:float() < fault.probability) then
-        item.struck = item.struck + 1
-        if item.struck == (fault.count or fault.nth and 1) then table.remove(self.list, index) end
-        return fault
+      local strikes = (not fault.nth or item.seen == fault.nth)
+        and (not fault.probability or self.random:float() < fault.probability)
+      if strikes then item.struck = item.struck + 1 end
+      if item.seen == fault.nth or item.struck == fault.count then -- it can strike no more
+        index = index - 1
+        table.remove(list, index)
       end
+      if strikes then return fault end
     end
   end
 end
@@ -210,20 +309,21 @@ local function delay_of(self, fault)
 end
 
 --- The fault that strikes a call.
--- @tparam string name of the method
+-- @tparam table method
 -- @tparam ?string client
 -- @treturn ?table for the exchange
-function Faults:strike_call(name, client)
+function Faults:strike_call(method, client)
   if not self.list[1] then return nil end
   local fault = find(self, function(fault)
-    return not fault.endpoint and (not fault.client or fault.client == client) and fits(fault.method, name)
+    return not fault.endpoint and (not fault.client or fault.client == client) and fits(fault.method, method.name)
+      and affects(fault, method)
   end)
   if not fault then return nil end
   local strike = setmetatable({ pending_delay = delay_of(self, fault), sent = 0 }, Strike)
   for key, value in pairs(fault) do strike[key] = value end
   strike.after = fault.after or 0
-  if fault.applied or fault.retry_after then strike.code = fault.code or fault.applied and "UNAVAILABLE" or
-    "RESOURCE_EXHAUSTED" end
+  strike.code = fault.code or fault.retry_after and "RESOURCE_EXHAUSTED"
+    or fault.applied and is_unary(method) and "UNAVAILABLE" or nil
   return strike
 end
 
@@ -250,8 +350,10 @@ end
 
 --- The status that this fault answers with.
 function Strike:status()
-  if self.retry_after and self.code == "RESOURCE_EXHAUSTED" then return status.rate_limited(self.retry_after) end
-  return status.new(self.code, self.message or "fault", self.details)
+  if not self.retry_after then return status.new(self.code, self.message or "fault", self.details) end
+  local limited = status.rate_limited(self.retry_after)
+  local details = table.move(self.details or {}, 1, #(self.details or {}), 2, { limited.details[1] })
+  return status.new(self.code, self.message or limited.message, details)
 end
 
 --- Makes a reply wrong.
@@ -273,34 +375,33 @@ local function end_stream(self, exchange)
   end)
 end
 
+--- Sends a message as often as it is to come.
+-- @treturn boolean whether there was room, for the first
+local function pass(self, exchange, bytes)
+  local sent = exchange:transmit(bytes)
+  if sent and self.duplicate then exchange:transmit(bytes) end
+  return sent
+end
+
 --- Sends one message of a stream, or what becomes of it.
 -- @treturn boolean as exchange:send
 function Strike:send(exchange, bytes)
   if self.over then return true end -- it is lost with the stream
-  self.sent = self.sent + 1
-  if self.sent == self.after + 1 then bytes = self:spoil(bytes) end
-  if self.reorder then
-    local held = self.held
-    if not held then
-      self.held = bytes
-      return true
-    end
-    self.held = nil
-    local sent = exchange:transmit(bytes)
-    exchange:transmit(held)
-    return sent
+  local count = self.sent + 1
+  local is_last = count == self.after and (self.code or self.reset)
+  if count == self.after + 1 then bytes = self:spoil(bytes) end
+  if self.reorder and not self.held and not is_last then
+    self.held, self.sent = bytes, count
+    return true
   end
-  local sent = exchange:transmit(bytes)
-  if not sent then
-    self.sent = self.sent - 1
-    return sent
-  end
-  if self.duplicate then exchange:transmit(bytes) end
-  if self.after > 0 and self.sent == self.after and (self.code or self.reset) then
+  if not pass(self, exchange, bytes) then return false end
+  self.sent = count
+  if self.held and pass(self, exchange, self.held) then self.held = nil end
+  if is_last then
     self.over = true
     end_stream(self, exchange)
   end
-  return sent
+  return true
 end
 
 return faults
