@@ -169,6 +169,19 @@ describe("a watch", function()
     assert.equal("", core.read(fd, 10))
   end)
 
+  it("of a signal tells that it has come, once, and the signal does nothing else", function()
+    local SIGUSR1 <const> = 10
+    local watch <close> = core.watch_signal(SIGUSR1)
+    for _ = 1, 2 do
+      assert.is_false(watch:take())
+      os.execute("kill -USR1 $PPID")
+      assert.is_true(pair.take(watch))
+    end
+    assert.is_false(watch:take())
+    assert.has_error(function() core.watch_signal(0) end)
+    assert.has_error(function() core.watch_signal(1000) end)
+  end)
+
   it("of a descriptor that was closed before it, and that a forked child still holds, is told of no more", function()
     local child = assert(core.spawn({ argv = { "cat" } }))
     local watch = core.watch(child:stdout())
