@@ -187,6 +187,10 @@ describe("sandbox faults:", function()
       assert.same({ "RESOURCE_EXHAUSTED", "google.rpc.RetryInfo" }, { code, err.details[1].type })
     end)
 
+    it("a rate limit for longer than can be said is refused; the call hung", function()
+      assert.has_error(function() sandbox:fault{ method = "GetMsisdn", retry_after = 1e300 } end)
+    end)
+
     it("are listed with the calls that they saw and struck, and taken back one by one", function()
       local id = sandbox:fault{ method = "GetMsisdn", probability = 0, code = "INTERNAL" }
       local other = sandbox:fault{ method = "GetMsisdn", count = 5, code = "ABORTED" }

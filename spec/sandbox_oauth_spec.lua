@@ -452,6 +452,17 @@ describe("sandbox OAuth:", function()
     assert.equal(200, http{ url = sandbox.url .. "/oauth2/sessions/logout" }.status)
   end)
 
+  it("line breaks in where a browser is to be sent are 400; the request was never answered", function()
+    local query = "client_id=all&response_type=code&state=12345678&redirect_uri=https://a.example/%0D%0Ab"
+    for _, path in ipairs{ "/oauth2/sessions/logout?post_logout_redirect_uri=a%0D%0Ab", "/oauth2/auth?" .. query } do
+      local response = http{ url = sandbox.url .. path }
+      assert.same({ 400, nil }, { response.status, response.headers.location })
+    end
+    local form = { client_id = "all", response_type = "code", state = "12345678", consent = "yes" }
+    form.redirect_uri = "https://a.example/\r\nb"
+    assert.equal(400, post(sandbox, "/oauth2/auth/consent", form).status)
+  end)
+
   it("what is no valid UTF-8 is 400; the request hung, and no journal could be read", function()
     for _, form in ipairs{ { grant_type = "\xFF" }, { scope = "\xFF" }, { ["\xFF"] = "1" } } do
       local response = token(form)

@@ -117,6 +117,14 @@ describe("sandbox token faults:", function()
     assert.equal(3599, token().json.expires_in)
   end)
 
+  it("what cannot be sent is refused; token requests went unanswered, and virtual time stopped", function()
+    for _, fields in ipairs{ { status = 101 }, { content_type = "a\r\nb" }, { cut = 1 << 40 }, { delay = 1e300 },
+        { delay = { 0, 1e300 } } } do
+      assert.has_error(function() fault(fields) end)
+    end
+    assert.equal(200, token().status)
+  end)
+
   it("slow", function()
     fault{ delay = 60, count = 1 }
     local task = wgtwo.spawn(function() return token(10).status end)

@@ -36,6 +36,7 @@ local function back(uri, parameters)
 end
 
 local function knows_uri(client, uri)
+  if not http.is_location(uri) then return false end
   if not client.redirect_uris then return uri:find("^https?://") ~= nil end
   for _, known in ipairs(client.redirect_uris) do
     if known == uri then return true end

@@ -34,6 +34,7 @@ local descriptors = require "wgtwo.sandbox.descriptors"
 local errors = require "wgtwo.error"
 local framing = require "wgtwo.sandbox.framing"
 local kinds = require "wgtwo.sandbox.kinds"
+local limits = require "wgtwo.limits"
 local options = require "wgtwo.options"
 local schema = require "wgtwo.schema"
 local status = require "wgtwo.sandbox.status"
@@ -43,11 +44,17 @@ Faults.__index = Faults
 
 local faults = {}
 
+local MAX <const> = limits.timeout_max -- seconds, of any time that a fault says
+
 local function is_delay(value)
-  if type(value) == "number" then return value >= 0, "0 or more seconds" end
+  if type(value) == "number" then return value >= 0 and value <= MAX, ("0 to %d seconds"):format(MAX) end
   local low, high = value[1], value[2]
-  return #value == 2 and type(low) == "number" and type(high) == "number" and low >= 0 and low <= high,
-    "{shortest, longest} in seconds"
+  return #value == 2 and type(low) == "number" and type(high) == "number" and low >= 0 and low <= high and high <= MAX,
+    ("{shortest, longest} in seconds, at most %d"):format(MAX)
+end
+
+local function is_header(value)
+  return not value:find("%c"), "a header takes no control characters"
 end
 
 local common = {
@@ -71,7 +78,7 @@ local call_spec = with_common{
   end },
   message = { type = "string" },
   details = { type = "list", of = { type = "table" } },
-  retry_after = { type = "number", min = 0 },
+  retry_after = { type = "number", min = 0, max = MAX, unit = "seconds" },
   after = { type = "integer", min = 0 },
   reset = { type = "boolean" },
   applied = { type = "boolean" },
@@ -84,11 +91,11 @@ local call_spec = with_common{
 
 local token_spec = with_common{
   endpoint = { type = "string", one_of = { "token" } },
-  status = { type = "integer", min = 100, max = 599 },
+  status = { type = "integer", min = 200, max = 599 }, -- the lower ones are no answers yet
   error = { type = "string" },
   body = { type = "string" },
-  content_type = { type = "string" },
-  cut = { type = "integer", min = 0 },
+  content_type = { type = "string", check = is_header },
+  cut = { type = "integer", min = 0, max = 0x7FFFFFFF },
   expires_in = { type = "any" },
 }
 

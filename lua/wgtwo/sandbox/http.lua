@@ -47,21 +47,33 @@ function Http:on(method, path, f)
   end
 end
 
---- Answers a request.
--- @tparam userdata request
--- @tparam int status
--- @tparam ?string|table body a table is sent as JSON
--- @tparam ?table headers
--- @tparam ?int cut_after bytes of the body after which the connection ends; its whole length is announced
-function http.respond(request, status, body, headers, cut_after)
+local function send(request, status, body, headers, cut_after)
   headers = headers or {}
   if type(body) == "table" then
     body = core.json_encode(body)
     headers["Content-Type"] = headers["Content-Type"] or "application/json"
   end
   if status ~= 204 and not headers["Content-Type"] then headers["Content-Type"] = "text/plain; charset=utf-8" end
-  headers["Cache-Control"] = headers["Cache-Control"] or "no-store"
+  headers["Cache-Control"], headers["Pragma"] = "no-store", "no-cache" -- RFC 6749 5.1 wants both
   request:respond(status, headers, body or "", { cut_after = cut_after })
+end
+
+--- Says what went wrong here; what it gives is told to whoever asked, who would wait for ever otherwise.
+local function complain(request, problem)
+  if reactor.is_interrupt(problem) then error(problem, 0) end
+  io.stderr:write("wgtwo sandbox: ", request:path(), ": ", tostring(problem), "\n")
+  return 500, { error = "server_error", error_description = "the sandbox has a defect" }
+end
+
+--- Answers a request: with 500 where the answer cannot be sent.
+-- @tparam userdata request
+-- @tparam int status
+-- @tparam ?string|table body a table is sent as JSON
+-- @tparam ?table headers
+-- @tparam ?int cut_after bytes of the body after which the connection ends; its whole length is announced
+function http.respond(request, status, body, headers, cut_after)
+  local ok, problem = xpcall(send, debug.traceback, request, status, body, headers, cut_after)
+  if not ok then send(request, complain(request, problem)) end
 end
 
 local function is_local(host)
@@ -117,9 +129,7 @@ function Http:take()
   while request do
     local ok, status, body, headers, cut_after = xpcall(handle, debug.traceback, self, request)
     if not ok then
-      if reactor.is_interrupt(status) then error(status, 0) end
-      io.stderr:write("wgtwo sandbox: ", request:path(), ": ", status, "\n")
-      http.respond(request, 500, { error = "server_error", error_description = "the sandbox has a defect" })
+      http.respond(request, complain(request, status))
     elseif status ~= http.LATER then
       http.respond(request, status, body, headers, cut_after)
     end
@@ -139,9 +149,27 @@ function http.encode(word)
   return (word:gsub("[^%w%-%._~]", function(c) return ("%%%02X"):format(c:byte()) end))
 end
 
+--- Whether a text can be where a browser is sent: an HTTP header takes no line breaks.
+-- @tparam string uri
+-- @treturn boolean
+function http.is_location(uri)
+  return not uri:find("%c")
+end
+
+--- Parameters as RFC 6749 (3.1, 3.2) takes them: one without a value counts as omitted.
+-- @tparam table given name → value
+-- @treturn table
+function http.parameters(given)
+  local parameters = {}
+  for name, value in pairs(given) do
+    if value ~= "" then parameters[name] = value end
+  end
+  return parameters
+end
+
 --- The parameters of a form.
 -- @tparam string body application/x-www-form-urlencoded
--- @treturn ?table name → value
+-- @treturn ?table name → value, as `parameters` gives them
 -- @treturn ?string what is wrong with it
 function http.form(body)
   local parameters = {}

@@ -164,6 +164,9 @@ end
 local function logout(_, request)
   local uri = request:query().post_logout_redirect_uri
   if not uri then return 200, "You are logged out.\n" end
+  if not http.is_location(uri) then
+    return failed(400, "invalid_request", "post_logout_redirect_uri: there are control characters in it")
+  end
   return 302, "", { Location = uri }
 end
 
