@@ -185,6 +185,15 @@ describe("sandbox services:", function()
       assert.same({ id, "+46700000009", "+4799990003" }, { question.id, question.number.e164, question.recipient.e164 })
     end)
 
+    it("a question about what is no number is refused; a faithful answer ended the stream", function()
+      local stream <close> = open(sandbox, client, LOOKUP) -- luacheck: ignore 211
+      for _, words in ipairs{ { "not a number", "+4799990001" }, { "", "+4799990001" }, { "+46700000009", "4799" } } do
+        local ok, problem = pcall(sandbox.ask, sandbox, table.unpack(words))
+        assert.is_false(ok)
+        assert.matches("not in E.164 form", problem, 1, true)
+      end
+    end)
+
     it("a wrong answer ends the stream: not the question, a long name, a short life", function()
       local wrongs = {
         function(q) return { number_lookup_request = { id = q.id }, result = { name = "x" } } end,

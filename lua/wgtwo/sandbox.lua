@@ -339,10 +339,13 @@ function Sandbox:revoke_tokens()
 end
 
 --- Asks a number lookup of one client that has the stream open.
+-- @tparam ?string number in E.164 form; default: a made-up one
+-- @tparam ?string recipient in E.164 form; default: one of the pool
 -- @treturn ?string the question's id
 -- @treturn ?wgtwo.error where there is none
+-- @raise a number that is none
 function Sandbox:ask(number, recipient)
-  local answer, err = ask(self, "POST", "/admin/lookups", { number = number, recipient = recipient })
+  local answer, err = ask(self, "POST", "/admin/lookups", { number = number, recipient = recipient }, 2)
   return answer and answer.id, err
 end
 

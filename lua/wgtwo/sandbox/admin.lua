@@ -13,7 +13,7 @@
 -- | GET, DELETE /admin/journal | the calls (`?method=&client=&after=&limit=`) |
 -- | DELETE /admin/tokens | makes every token worthless |
 -- | POST /admin/keys | a new key signs id_tokens |
--- | GET, POST /admin/lookups | answers to number lookups; asks `{number, recipient}` |
+-- | GET, POST /admin/lookups | answers to number lookups; asks `{number, recipient}`, in E.164 form |
 -- | GET, POST, DELETE /admin/wire | faults of the wire (`wgtwo.sandbox.wire`) |
 -- | GET, POST /admin/snapshot | everything; back to what a GET gave |
 -- | POST /admin/reset | back to the beginning |
@@ -40,6 +40,9 @@ local wire = require "wgtwo.sandbox.wire"
 local admin = {}
 
 local text = { type = "string" }
+local e164 = { type = "string", check = function(number)
+  return numbers.is_e164(number), "not in E.164 form, such as +4799990001"
+end }
 local integer = { type = "string", check = function(value)
   return math.tointeger(tonumber(value)) ~= nil, "an integer is needed"
 end }
@@ -57,13 +60,16 @@ local queries = {
 }
 local bodies = {
   ["POST /admin/events"] = {
-    type = { type = "string", required = true }, number = text, client = text, payload = { type = "table" },
+    type = { type = "string", required = true }, number = e164, client = text, payload = { type = "table" },
+  },
+  ["POST /admin/clock"] = {
+    advance = { type = "number", required = true, min = 0, max = limits.timeout_max, unit = "seconds" },
   },
   ["POST /admin/clock"] = { advance = { type = "number", required = true, min = 0, unit = "seconds" } },
   ["POST /admin/numbers"] = { client = text, numbers = { type = "list", required = true } },
   ["POST /admin/generate"] = { plans = { type = "table", required = true } },
   ["POST /admin/keys"] = {},
-  ["POST /admin/lookups"] = { number = text, recipient = text },
+  ["POST /admin/lookups"] = { number = e164, recipient = e164 },
   ["POST /admin/reset"] = {},
 }
 
@@ -82,9 +88,6 @@ end
 local function publish(sandbox, given)
   local kind, wrong = kinds.get(given.type)
   if not kind then return failed(400, wrong) end
-  if given.number ~= nil and not (type(given.number) == "string" and numbers.is_e164(given.number)) then
-    return failed(400, "number: not in E.164 form, such as +4799990001")
-  end
   if given.client ~= nil and not sandbox.tokens.clients[given.client] then
     return failed(400, "client: there is none with this id")
   end
