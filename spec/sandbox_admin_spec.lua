@@ -220,14 +220,71 @@ describe("sandbox admin API:", function()
     assert.not_matches("%.lua:", deep)
   end)
 
-  describe("what is not known is refused, and named:", function()
-    local function refusal(method, path, body)
-      local response = http{ method = method, url = sandbox.url .. path, body = body,
-        headers = { "Content-Type: application/json" } }
-      assert.equal(400, response.status, path .. " " .. tostring(body))
-      return response.json.error_description
-    end
+  local function refusal(method, path, body)
+    local response = http{ method = method, url = sandbox.url .. path, body = body,
+      headers = { "Content-Type: application/json" } }
+    assert.equal(400, response.status, path .. " " .. tostring(body))
+    return response.json.error_description
+  end
 
+  it("an advance that no clock can show stopped it for good", function()
+    local before = sandbox:time()
+    for _, far in ipairs{ "1e18", "1e300" } do
+      assert.matches("advance must be", refusal("POST", "/admin/clock", '{"advance":' .. far .. "}"), 1, true)
+    end
+    assert.equal(before, sandbox:time())
+  end)
+
+  it("virtual time ends with the year 9998", function()
+    local late <close> = support.start{ clock = "virtual" }
+    local snapshot = late:snapshot()
+    snapshot.time = 253370764800 - 60
+    assert(late:restore(snapshot))
+    local time, err = late:advance(61)
+    assert.is_nil(time)
+    assert.matches("ends with the year 9998", err.message, 1, true)
+    assert(late:advance(60))
+    assert.equal("9999-01-01T00:00:00.000Z", http{ url = late.url .. "/admin/clock" }.json.text)
+    assert(late:publish{ type = "SMS_EVENT" })
+  end)
+
+  it("a snapshot with a time that is none broke the clock for good", function()
+    local snapshot = ask("GET", "/admin/snapshot")
+    for name, values in pairs{ time = { "x", 1e300, -1 }, virtual = { 1, "true" } } do
+      for _, value in ipairs(values) do
+        local given = core.json_decode(core.json_encode(snapshot))
+        given[name] = value
+        assert.matches(name, refusal("POST", "/admin/snapshot", core.json_encode(given)), 1, true)
+      end
+    end
+    assert.equal(snapshot.time, sandbox:time())
+    assert(sandbox:publish{ type = "SMS_EVENT" })
+  end)
+
+  it("an answer that cannot be sent is 500 and told on standard error; whoever asked waited for ever", function()
+    local answers, told, stderr = {}, "", io.stderr
+    local request = {
+      path = function() return "/here" end,
+      respond = function(_, status, headers, body)
+        if headers.Location == "a\nb" then error("no header") end
+        answers[#answers + 1] = { status, core.json_decode(body).error }
+      end,
+    }
+    io.stderr = { write = function(_, ...) told = told .. table.concat{ ... } end } -- luacheck: ignore 122
+    local ok, problem = pcall(require("wgtwo.sandbox.http").respond, request, 302, "", { Location = "a\nb" })
+    io.stderr = stderr -- luacheck: ignore 122
+    assert(ok, problem)
+    assert.same({ { 500, "server_error" } }, answers)
+    assert.matches("/here: .*no header", told)
+  end)
+
+  it("fewer than none of a list was an empty list", function()
+    for _, path in ipairs{ "/admin/events?limit=-1", "/admin/journal?limit=-1", "/admin/events?after=-1" } do
+      assert.matches("an integer is needed, 0 or more", refusal("GET", path), 1, true)
+    end
+  end)
+
+  describe("what is not known is refused, and named:", function()
     it("a field that was written wrongly published an event without it", function()
       assert.matches('unknown option "numbr"; did you mean "number"?',
         refusal("POST", "/admin/events", '{"type":"SMS_EVENT","numbr":"+4799990001"}'), 1, true)

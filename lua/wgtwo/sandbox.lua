@@ -289,9 +289,10 @@ function Sandbox:clear_wire()
 end
 
 --- Lets virtual time pass.
--- @tparam number seconds
+-- @tparam number seconds at most a year
 -- @treturn ?number the time after, in seconds since 1970
--- @treturn ?wgtwo.error where the clock is real
+-- @treturn ?wgtwo.error where the clock is real, or would be beyond the year 9998
+-- @raise fewer than 0 or more than a year
 function Sandbox:advance(seconds)
   local answer, err = ask(self, "POST", "/admin/clock", { advance = seconds }, 2)
   return answer and answer.time, err

@@ -7,7 +7,7 @@
 -- | GET /admin/kinds | the types that can be published |
 -- | GET, DELETE /admin/streams | lists open streams; ends them (`?method=&client=&code=`) |
 -- | GET, POST, DELETE /admin/faults | lists, sets, clears faults; DELETE /admin/faults/ID takes back one |
--- | GET, POST /admin/clock | the time; `{advance}` in seconds |
+-- | GET, POST /admin/clock | the time; `{advance}` in seconds, at most a year at a time |
 -- | GET, POST /admin/numbers | number pools; `{client, numbers}` |
 -- | POST /admin/generate | `{plans}` replaces what fake events there are |
 -- | GET, DELETE /admin/journal | the calls (`?method=&client=&after=&limit=`) |
@@ -30,6 +30,7 @@ local errors = require "wgtwo.error"
 local faults = require "wgtwo.sandbox.faults"
 local identity = require "wgtwo.sandbox.identity"
 local kinds = require "wgtwo.sandbox.kinds"
+local limits = require "wgtwo.limits"
 local lookup = require "wgtwo.sandbox.lookup"
 local numbers = require "wgtwo.sandbox.numbers"
 local options = require "wgtwo.options"
@@ -44,7 +45,8 @@ local e164 = { type = "string", check = function(number)
   return numbers.is_e164(number), "not in E.164 form, such as +4799990001"
 end }
 local integer = { type = "string", check = function(value)
-  return math.tointeger(tonumber(value)) ~= nil, "an integer is needed"
+  local number = math.tointeger(tonumber(value))
+  return number ~= nil and number >= 0, "an integer is needed, 0 or more"
 end }
 local event_type = { type = "string", check = function(name)
   local kind, wrong = kinds.get(name)
@@ -65,7 +67,6 @@ local bodies = {
   ["POST /admin/clock"] = {
     advance = { type = "number", required = true, min = 0, max = limits.timeout_max, unit = "seconds" },
   },
-  ["POST /admin/clock"] = { advance = { type = "number", required = true, min = 0, unit = "seconds" } },
   ["POST /admin/numbers"] = { client = text, numbers = { type = "list", required = true } },
   ["POST /admin/generate"] = { plans = { type = "table", required = true } },
   ["POST /admin/keys"] = {},

@@ -17,6 +17,9 @@ local clock = {}
 --- Where virtual time begins: 2026-01-01 00:00:00 UTC.
 clock.EPOCH = 1767225600
 
+--- Where virtual time ends: 9999-01-01. Timestamps have a year more, for what is a little ahead.
+clock.LATEST = 253370764800
+
 --- A clock.
 -- @tparam boolean virtual
 -- @treturn table
@@ -90,11 +93,12 @@ end
 
 --- Lets virtual time pass. What falls into it is done in its order, each at its own time.
 -- @tparam number seconds
--- @treturn ?number the time after; nil where the clock is real
+-- @treturn ?number the time after; nil where the clock is real, or would go too far
 -- @treturn ?string why not
 function Clock:advance(seconds)
   if not self.virtual then return nil, "the clock is real: start the sandbox with clock = \"virtual\"" end
   local target, heap = self.time + seconds, self.heap
+  if target > clock.LATEST then return nil, "virtual time ends with the year 9998" end
   while heap[1] and heap[1].at <= target do
     self.time = math.max(self.time, heap[1].at)
     fire(self, heap[1])

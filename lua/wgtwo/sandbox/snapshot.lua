@@ -8,6 +8,7 @@
 --
 -- @module wgtwo.sandbox.snapshot
 
+local clock = require "wgtwo.sandbox.clock"
 local core = require "wgtwo.core"
 local identity = require "wgtwo.sandbox.identity"
 local kinds = require "wgtwo.sandbox.kinds"
@@ -245,8 +246,8 @@ local function put_back(sandbox, given)
 end
 
 -- What every snapshot has, and of which type.
-local parts = { time = "number", last = "number", serial = "number", events = "table", subscriptions = "table",
-  tokens = "table", pools = "table", random = "table", faults = "table" }
+local parts = { time = "number", virtual = "boolean", last = "number", serial = "number", events = "table",
+  subscriptions = "table", tokens = "table", pools = "table", random = "table", faults = "table" }
 
 --- What is missing, or of another type.
 local function misshapen(given)
@@ -255,6 +256,9 @@ local function misshapen(given)
     if type(given[name]) ~= wanted then
       return ("this is no snapshot: it has no %s, or of another type"):format(name)
     end
+  end
+  if given.time < 0 or given.time > clock.LATEST then
+    return ("the snapshot cannot be read: time must be 0 to %d seconds since 1970"):format(clock.LATEST)
   end
 end
 
