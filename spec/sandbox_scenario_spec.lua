@@ -46,10 +46,35 @@ describe("a scenario", function()
       s:at(0.3)
       s.sandbox:publish{ type = "SMS_EVENT", number = "+4799990001" }
       s:check(s:elapsed() >= 0.3 and s:elapsed() < 10, "the time has come")
-      s:at(0.1)
-      s:check(s:elapsed() < 10, "a time that has passed is not waited for")
     ]])
     assert.equal(0, result.code, result.errors)
+  end)
+
+  it("goes on at once, and says so, where a real time has passed in a wait", function()
+    local result = run([[
+      local s = ...
+      s:at(0.01)
+      s:wait("a second has passed", function() return s:elapsed() >= 1 end)
+      s:at(0.02)
+    ]])
+    assert.equal(0, result.code, result.errors)
+    assert.matches("late: 0.02 s was to come", result.errors, 1, true)
+  end)
+
+  it("went on at a time of a real clock that it had let pass itself", function()
+    local result = run("local s = ... s:sleep(0.2) s:at(0.1)")
+    assert.equal(1, result.code)
+    assert.matches("0.1 s is over", result.errors, 1, true)
+  end)
+
+  it("ended with 0 where its exit code was none", function()
+    for _, code in ipairs{ "256", "-1", "1.5" } do
+      local result = run("return " .. code)
+      assert.equal(1, result.code)
+      assert.matches(("the script returned %s: an exit code is an integer from 0 to 255"):format(code), result.errors,
+        1, true)
+    end
+    assert.equal(255, run("return 255").code)
   end)
 
   it("waits for a client", function()

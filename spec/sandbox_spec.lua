@@ -126,6 +126,24 @@ describe("sandbox", function()
       assert.matches("clients", raised{ clients = { { id = "x" } } }, 1, true)
     end)
 
+    it("of two clients with one id, one was refused at the token endpoint", function()
+      local clients = { { id = "a", secret = "one" }, { id = "b", secret = "one" }, { id = "a", secret = "two" } }
+      assert.error_matches(function() wgtwo.sandbox.start{ clients = clients } end,
+        'clients: two have the id "a"; each needs one of its own', 1, true)
+    end)
+
+    it("a host that what is announced does not lead to is refused; of all interfaces 127.0.0.1 is announced", function()
+      for _, host in ipairs{ "127.0.0.2", "::1", "192.0.2.1", "localhost", "" } do
+        assert.error_matches(function() wgtwo.sandbox.start{ host = host } end, 'host: "127.0.0.1", or "0.0.0.0"', 1,
+          true)
+      end
+      local sandbox, client = support.start_with_client{ host = "0.0.0.0" }
+      assert.matches("^http://127%.0%.0%.1:%d+$", sandbox.url)
+      assert.is_true(sandbox:reset())
+      assert(client:call("GetMsisdn", { subscription_id = { value = "s" } }))
+      support.close(sandbox, client)
+    end)
+
     it("of a running one raises at the script's line", function()
       local sandbox <close> = support.start()
       local function raised(f, ...)

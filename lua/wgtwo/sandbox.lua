@@ -126,8 +126,8 @@ end
 -- @tparam ?table given all optional: `clock` ("real", "virtual"), `seed`, `strict` (a call without a token is refused),
 --   `state` (a file that keeps everything over a restart), `clients` (a list of `{id, secret, scopes, redirect_uris,
 --   numbers}`; default: one, `id` and `secret`, with every scope), `generate` (`{types, rate, numbers, client}`, or a
---   list of these: fake events), `numbers` (their subscribers), `wire` (forwarders in front of the ports, for `wire`);
---   the rest is in `wgtwo/sandbox/settings.lua`
+--   list of these: fake events; empty: none), `numbers` (their subscribers), `wire` (forwarders in front of the ports,
+--   for `wire`); the rest is in `wgtwo/sandbox/settings.lua`
 -- @treturn ?sandbox with `target` (TLS), `plaintext_target`, `ca_file`, `url` (HTTP: OAuth, admin), `oauth_url` (OAuth:
 --   the same, or its forwarder), `pid`
 -- @treturn ?wgtwo.error of kind "http" where it does not start

@@ -15,7 +15,8 @@
 --
 -- It runs in a process of its own beside the sandbox, which ends with it. The first line on standard output is the
 -- sandbox's ready line; what happens is told on standard error. The exit code is 0 at the script's end, or the integer
--- that it returns; 1 when a check or a wait fails, or an error is raised; 2 when it cannot begin.
+-- from 0 to 255 that it returns; 1 when a check or a wait fails, an error is raised, or it returns another number; 2
+-- when it cannot begin.
 --
 -- @module wgtwo.sandbox.scenario
 
@@ -28,7 +29,8 @@ Scenario.__index = Scenario
 
 local scenario = {}
 
-local WAIT_TIMEOUT <const>, LOOK_EVERY <const> = 10, 0.02 -- seconds
+local WAIT_TIMEOUT <const>, LOOK_EVERY <const>, LATE <const> = 10, 0.02, 0.1 -- seconds
+local MAX_EXIT_CODE <const> = 255
 
 -- What a failed check or wait raises: the message is enough, no traceback helps.
 local Failure = { __tostring = function(failure) return failure.message end }
@@ -50,16 +52,24 @@ function Scenario:say(text)
 end
 
 --- Lets the sandbox's time come: virtual time is advanced, real time is waited for.
+--
+-- Real time that has passed in waits and checks, or because the machine is slow, is no mistake of the script: then it
+-- goes on at once, and says how late it is.
 -- @tparam number seconds since the scenario began
--- @raise when that has passed already
+-- @raise when that has passed already, on a virtual clock; on a real one when the script itself has let a later time
+--   come before, by `at` or `sleep`
 -- @usage scenario:at(3600)
 function Scenario:at(seconds)
-  local left = seconds - self:elapsed()
+  local now = self:elapsed()
+  local left = seconds - now
+  if seconds < (self.virtual and now or self.reached) then fail(("%g s is over: it is %.3f s"):format(seconds, now)) end
+  self.reached = seconds
   if self.virtual then
-    if left < 0 then fail(("%g s is over: it is %.3f s"):format(seconds, self:elapsed())) end
     assert(self.sandbox:advance(left))
   elseif left > 0 then
     loop.sleep(left)
+  elseif left < -LATE then
+    self:say(("late: %g s was to come %.3f s ago"):format(seconds, -left))
   end
 end
 
@@ -112,13 +122,18 @@ end
 local function begin(settings)
   local running, problem = sandbox.start(settings)
   if not running then return nil, tostring(problem) end
-  return setmetatable({ sandbox = running, virtual = settings.clock == "virtual", began = assert(running:time()) },
-    Scenario)
+  return setmetatable({ sandbox = running, virtual = settings.clock == "virtual", began = assert(running:time()),
+    reached = 0 }, Scenario)
 end
 
 --- What the script ended with, as an exit code.
 local function exit_code(ok, result)
-  if ok then return math.tointeger(result) or 0 end
+  if ok and type(result) ~= "number" then return 0 end
+  if ok then
+    local code = math.tointeger(result)
+    if code and code >= 0 and code <= MAX_EXIT_CODE then return code end
+    result = ("the script returned %s: an exit code is an integer from 0 to %d"):format(result, MAX_EXIT_CODE)
+  end
   if getmetatable(result) ~= Failure and tostring(result):find("interrupted!", 1, true) then return 130 end
   io.stderr:write("wgtwo sandbox: scenario: ", tostring(result), "\n")
   return 1

@@ -180,7 +180,7 @@ local function listen_http(self)
   local served, problem = http.new(self.reactor, settings.host, settings.http_port)
   if not served then return nil, "cannot listen for HTTP: " .. tostring(problem) end
   self.http = served
-  local function url(port) return ("http://%s:%d"):format(settings.host, port) end
+  local function url(port) return ("http://127.0.0.1:%d"):format(port) end -- of any host that is allowed
   local port = served.daemon:port()
   self.url = url(port)
   if settings.wire then

@@ -18,6 +18,12 @@ local pool = { type = "list", nonempty = true, of = { type = "string", check = f
 end } }
 local port = { type = "integer", min = 0, max = 65535, default = 0 }
 
+-- What is announced is localhost and 127.0.0.1: the certificate is for these, and other hosts' requests are refused.
+local function is_host(host)
+  return host == "127.0.0.1" or host == "0.0.0.0",
+    '"127.0.0.1", or "0.0.0.0" for every interface, such as that of a container: a sandbox serves its own machine'
+end
+
 local function seconds(default)
   return { type = "number", min = 0, max = limits.timeout_max, unit = "seconds", default = default }
 end
@@ -47,11 +53,11 @@ settings.spec = {
   strict = { type = "boolean", default = false },       -- a call without a token is refused
   state = text,                                         -- a file that keeps everything over a restart
   clients = { type = "list", nonempty = true, of = client },
-  generate = { type = "table" },                        -- a plan of fake events, or a list of them
+  generate = { type = "table" },                        -- a plan of fake events, or a list of them; {}: none
   numbers = pool,                                       -- the subscribers of fake events
 
   port = port, plaintext_port = port, http_port = port, -- 0: chosen by the kernel
-  host = { type = "string", nonempty = true, default = "127.0.0.1" },
+  host = { type = "string", default = "127.0.0.1", check = is_host },
   max_message_size = { type = "integer", min = 1024, max = 0x7FFFFFFF, default = 64 * 1024 * 1024 },
   wire = { type = "boolean", default = false },         -- forwarders in front of the ports, for faults of the wire
   client_ca = text,                                     -- PEM: TLS asks clients for a certificate of this authority
@@ -76,6 +82,19 @@ settings.spec = {
 --- The client that there is when none is given: it has every scope.
 settings.CLIENT = { id = "id", secret = "secret" }
 
+--- The ids of the clients, as a set.
+-- @raise two have the same: the secret of one would be wrong
+local function ids_of(where, clients, level)
+  local ids = {}
+  for _, one in ipairs(clients) do
+    if ids[one.id] then
+      error(("%s: clients: two have the id %q; each needs one of its own"):format(where, one.id), level + 1)
+    end
+    ids[one.id] = true
+  end
+  return ids
+end
+
 local function is_list(value)
   return value[1] ~= nil or next(value) == nil
 end
@@ -91,13 +110,12 @@ function settings.check(where, given, level)
   local checked = options.check(where, given, settings.spec, level)
   checked.clients = checked.clients or { settings.CLIENT }
   checked.numbers = checked.numbers or numbers.POOL
+  local ids = ids_of(where, checked.clients, level)
   if checked.generate then
     local plans = is_list(checked.generate) and checked.generate or { checked.generate }
     checked.generate = options.check(where, { generate = plans },
       { generate = { type = "list", of = plan } }, level).generate
     local kinds = require "wgtwo.sandbox.kinds"
-    local ids = {}
-    for _, known in ipairs(checked.clients) do ids[known.id] = true end
     for _, one in ipairs(checked.generate) do
       if one.client and not ids[one.client] then
         local wrong = ("there is no client %q"):format(one.client) .. options.suggestion(one.client, ids)
