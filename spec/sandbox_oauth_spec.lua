@@ -46,6 +46,7 @@ describe("sandbox OAuth:", function()
       assert.equal(200, response.status)
       assert.matches("^application/json", response.headers["content-type"])
       assert.equal("no-store", response.headers["cache-control"])
+      assert.equal("no-cache", response.headers.pragma)
       local body = response.json
       assert.equal(3599, body.expires_in)
       assert.equal("bearer", body.token_type)
@@ -107,6 +108,12 @@ describe("sandbox OAuth:", function()
       assert.equal("invalid_request", raw("grant_type=client_credentials", "application/json"))
       assert.equal("invalid_request", raw("scope=x", "application/x-www-form-urlencoded"))
       assert.equal("invalid_request", raw("grant_type=a&grant_type=b", "application/x-www-form-urlencoded"))
+    end)
+
+    it("a parameter without a value counts as omitted", function()
+      assert.equal("invalid_request", token{ grant_type = "" }.json.error)
+      assert.equal("invalid_request", token{ grant_type = "refresh_token", refresh_token = "" }.json.error)
+      assert.equal(200, token({ client_id = "some", client_secret = "secret2", scope = "" }, {}).status)
     end)
   end)
 
@@ -300,11 +307,32 @@ describe("sandbox OAuth:", function()
       assert.equal("invalid_grant", token(form).json.error)
     end)
 
+    it("a refresh for fewer scopes gave a refresh token for fewer, or none; one without a value for scope no scopes",
+      function()
+        local scope = "openid offline_access phone"
+        local form = { grant_type = "refresh_token", refresh_token = exchange(code_of(authorize())).json.refresh_token }
+        for _, asked in ipairs{ "openid offline_access", "phone", "", scope } do
+          form.scope = asked
+          local body = token(form).json
+          assert.equal(asked == "" and scope or asked, body.scope)
+          assert.equal(body.scope:find("openid", 1, true) ~= nil, body.id_token ~= nil)
+          form.refresh_token = body.refresh_token
+        end
+      end)
+
+    it("a refresh token was good after all tokens had been made worthless", function()
+      local form = { grant_type = "refresh_token", refresh_token = exchange(code_of(authorize())).json.refresh_token }
+      assert(sandbox:revoke_tokens())
+      assert.equal("invalid_grant", token(form).json.error)
+    end)
+
     it("state has at least 8 characters; other errors go back to the client as well", function()
       local function error_of(parameters)
         return authorize(parameters).headers.location:match("[?&]error=([^&]*)")
       end
-      assert.equal("invalid_state", error_of{ state = "1234567" })
+      assert.equal("invalid_request", error_of{ state = "1234567" })
+      assert.equal("invalid_request", error_of{ state = "" })
+      assert.equal("invalid_request", error_of{ response_type = "" })
       assert.equal("unsupported_response_type", error_of{ response_type = "token" })
       assert.equal("invalid_scope", error_of{ scope = "events.sms.subscribe" })
     end)

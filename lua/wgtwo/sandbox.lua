@@ -333,7 +333,7 @@ function Sandbox:generate(plans)
   return answer and true, err
 end
 
---- Makes every token worthless: the next call with one is UNAUTHENTICATED.
+--- Makes every token worthless: the next call with one is UNAUTHENTICATED. Refresh tokens are among them.
 function Sandbox:revoke_tokens()
   local answer, err = ask(self, "DELETE", "/admin/tokens")
   return answer and true, err

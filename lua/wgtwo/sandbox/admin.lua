@@ -11,7 +11,7 @@
 -- | GET, POST /admin/numbers | number pools; `{client, numbers}` |
 -- | POST /admin/generate | `{plans}` replaces what fake events there are |
 -- | GET, DELETE /admin/journal | the calls (`?method=&client=&after=&limit=`) |
--- | DELETE /admin/tokens | makes every token worthless |
+-- | DELETE /admin/tokens | makes every token worthless, refresh tokens too |
 -- | POST /admin/keys | a new key signs id_tokens |
 -- | GET, POST /admin/lookups | answers to number lookups; asks `{number, recipient}`, in E.164 form |
 -- | GET, POST, DELETE /admin/wire | faults of the wire (`wgtwo.sandbox.wire`) |
@@ -294,7 +294,7 @@ function admin.register(sandbox)
       after = tonumber(query.after), limit = tonumber(query.limit) } }
   end)
   delete("/admin/journal", function() sandbox.journal:clear() return 200, {} end)
-  delete("/admin/tokens", function() sandbox.tokens.access = {} return 200, {} end)
+  delete("/admin/tokens", function() sandbox.tokens:revoke_all() return 200, {} end)
   post("/admin/keys", function() identity.rotate(sandbox) return 200, {} end)
   get("/admin/lookups", function() return 200, { lookups = core.json_array(sandbox.lookups) } end)
   post("/admin/lookups", ask_lookup)

@@ -54,11 +54,12 @@ local function check(sandbox, request)
   local function refuse(code, description)
     return nil, { back(request.redirect_uri, { error = code, error_description = description, state = request.state }) }
   end
+  if not request.response_type then return refuse("invalid_request", "response_type is missing") end
   if request.response_type ~= "code" then
     return refuse("unsupported_response_type", "response_type must be code")
   end
   if not request.state or #request.state < limits.oauth.state_min then
-    return refuse("invalid_state", ("state must have at least %d characters"):format(limits.oauth.state_min))
+    return refuse("invalid_request", ("state must have at least %d characters"):format(limits.oauth.state_min))
   end
   local list, forbidden = sandbox.tokens:grantable(client, tokens.split(request.scope or ""))
   if not list then return refuse("invalid_scope", "the client may not have the scope " .. forbidden) end
@@ -73,7 +74,7 @@ end
 
 --- GET: the page, or the way back where the sandbox consents by itself.
 function consent.ask(sandbox, request)
-  local query = request:query()
+  local query = http.parameters(request:query())
   local client, refusal, list = check(sandbox, query)
   if not client then return table.unpack(refusal, 1, 3) end
   if sandbox.settings.consent == "auto" then return grant(sandbox, client, query, list) end
@@ -91,7 +92,6 @@ end
 function consent.decide(sandbox, request)
   local form, problem = http.form(request:body())
   if not form then return wrong(problem) end
-  if form.nonce == "" then form.nonce = nil end
   local client, refusal, list = check(sandbox, form)
   if not client then return table.unpack(refusal, 1, 3) end
   if form.consent ~= "yes" then

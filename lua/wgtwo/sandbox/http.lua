@@ -180,7 +180,7 @@ function http.form(body)
     if parameters[name] ~= nil then return nil, name .. " is there twice" end
     parameters[name] = value
   end
-  return parameters
+  return http.parameters(parameters)
 end
 
 --- Id and secret of Basic authentication.

@@ -2,7 +2,8 @@
 --
 -- Grants: client credentials, authorization code, refresh token. Clients prove themselves with Basic authentication or
 -- in the form. Undocumented, so chosen here: a token request without `scope` gets a token without scopes; a refresh
--- token can be used once, and a new one comes with the tokens; the user who consents is the first number of the pool.
+-- token can be used once, and a new one of the same scopes comes with the tokens; the user who consents is the first
+-- number of the pool.
 --
 -- @module wgtwo.sandbox.oauth
 
@@ -46,13 +47,19 @@ function grants.client_credentials(sandbox, client, form)
   return 200, token_body(sandbox.tokens:issue(client, list))
 end
 
---- The tokens of a user: with `openid` an id_token, with `offline_access` a refresh token.
-local function user_tokens(sandbox, client, list, user, nonce)
-  local more = {}
-  for _, scope in ipairs(list) do
-    if scope == "offline_access" then more.refresh_token = sandbox.tokens:issue_refresh(client, list, user) end
-    if scope == "openid" then more.id_token = identity.id_token(sandbox, client, user, nonce) end
+local function has(list, scope)
+  for _, one in ipairs(list) do
+    if one == scope then return true end
   end
+  return false
+end
+
+--- The tokens of a user: with `openid` an id_token; with `offline_access` among what was granted at first a refresh
+-- token, for all of that, although these tokens may be for less (RFC 6749, 6).
+local function user_tokens(sandbox, client, granted, list, user, nonce)
+  local more = {}
+  if has(granted, "offline_access") then more.refresh_token = sandbox.tokens:issue_refresh(client, granted, user) end
+  if has(list, "openid") then more.id_token = identity.id_token(sandbox, client, user, nonce) end
   return 200, token_body(sandbox.tokens:issue(client, list, user), more)
 end
 
@@ -65,7 +72,7 @@ function grants.authorization_code(sandbox, client, form)
   if code.redirect_uri ~= form.redirect_uri then
     return failed(400, "invalid_grant", "redirect_uri is not that of the authorization request")
   end
-  return user_tokens(sandbox, client, code.list, code.user, code.nonce)
+  return user_tokens(sandbox, client, code.list, code.list, code.user, code.nonce)
 end
 
 function grants.refresh_token(sandbox, client, form)
@@ -75,13 +82,13 @@ function grants.refresh_token(sandbox, client, form)
     return failed(400, "invalid_grant", "the refresh token is not known, was used, or was revoked")
   end
   local list = form.scope and tokens.split(form.scope) or found.list
-  local given = {}
-  for _, scope in ipairs(found.list) do given[scope] = true end
   for _, scope in ipairs(list) do
-    if not given[scope] then return failed(400, "invalid_scope", "the scope " .. scope .. " was not granted") end
+    if not has(found.list, scope) then
+      return failed(400, "invalid_scope", "the scope " .. scope .. " was not granted")
+    end
   end
   sandbox.tokens.refresh[form.refresh_token] = nil
-  return user_tokens(sandbox, client, list, found.user)
+  return user_tokens(sandbox, client, found.list, list, found.user)
 end
 
 local function is_form(request)
@@ -162,7 +169,7 @@ local function userinfo(sandbox, request)
 end
 
 local function logout(_, request)
-  local uri = request:query().post_logout_redirect_uri
+  local uri = http.parameters(request:query()).post_logout_redirect_uri
   if not uri then return 200, "You are logged out.\n" end
   if not http.is_location(uri) then
     return failed(400, "invalid_request", "post_logout_redirect_uri: there are control characters in it")

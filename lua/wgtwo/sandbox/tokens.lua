@@ -32,6 +32,11 @@ function Tokens:clear()
   for _, client in ipairs(self.settings.clients) do self.clients[client.id] = client end
 end
 
+--- Makes every token worthless, of either kind.
+function Tokens:revoke_all()
+  self.access, self.refresh = {}, {}
+end
+
 --- Compares without telling by its time where two texts differ.
 local function same(a, b)
   if #a ~= #b then return false end
