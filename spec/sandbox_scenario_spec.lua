@@ -50,6 +50,30 @@ describe("a scenario", function()
     assert.equal(0, result.code, result.errors)
   end)
 
+  it("that returned false, a text, or nil and an error was a success", function()
+    for script, text in pairs{
+      ["return false"] = "the script returned false: an exit code is an integer", ["return 'x'"] = "the script returned x",
+      ["return nil, 'no reply'"] = "scenario: no reply",
+    } do
+      local result = run(script)
+      assert.equal(1, result.code)
+      assert.matches(text, result.errors, 1, true)
+    end
+  end)
+
+  it("answered a wrong argument with a line of the rock", function()
+    for call, text in pairs{
+      ["s:at('x')"] = "scenario:at: seconds must be a number, not a string",
+      ["s:wait('x')"] = "scenario:wait: is_so must be a function, not a nil",
+      ["s:event()"] = "scenario:event: id must be a number, not a nil",
+      ["s.say('x')"] = "call it with a colon: scenario:say(…)",
+    } do
+      local result = run("local s = ... " .. call)
+      assert.equal(1, result.code)
+      assert.matches("scenario: [^\n]*:1: " .. text:gsub("%p", "%%%0"), result.errors)
+    end
+  end)
+
   it("goes on at once, and says so, where a real time has passed in a wait", function()
     local result = run([[
       local s = ...

@@ -179,6 +179,9 @@ end
 local function set_fault(sandbox, given)
   local fault, wrong = faults.check(given)
   if not fault then return failed(400, wrong) end
+  if fault.client and fault.client ~= "" and not sandbox.tokens.clients[fault.client] then
+    return failed(400, "fault: client: there is none with this id")
+  end
   return 200, { id = sandbox.faults:add(fault) }
 end
 

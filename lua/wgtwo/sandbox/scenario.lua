@@ -15,13 +15,14 @@
 --
 -- It runs in a process of its own beside the sandbox, which ends with it. The first line on standard output is the
 -- sandbox's ready line; what happens is told on standard error. The exit code is 0 at the script's end, or the integer
--- from 0 to 255 that it returns; 1 when a check or a wait fails, an error is raised, or it returns another number; 2
--- when it cannot begin.
+-- from 0 to 255 that it returns; 1 when a check or a wait fails, an error is raised, or it returns anything else, such
+-- as nil and an error; 2 when it cannot begin.
 --
 -- @module wgtwo.sandbox.scenario
 
 local core = require "wgtwo.core"
 local loop = require "wgtwo.loop"
+local receiver = require "wgtwo.receiver"
 local sandbox = require "wgtwo.sandbox"
 
 local Scenario = {}
@@ -39,6 +40,12 @@ local function fail(message)
   error(setmetatable({ message = message }, Failure), 0)
 end
 
+--- Raises, at the line of the script, where an argument is of another type.
+local function needs(wanted, value, what)
+  if type(value) == wanted then return end
+  error(("scenario:%s must be a %s, not a %s"):format(what, wanted, type(value)), 3)
+end
+
 --- Seconds on the sandbox's clock since the scenario began.
 -- @treturn number
 function Scenario:elapsed()
@@ -48,7 +55,7 @@ end
 --- Tells something on standard error, with the time.
 -- @tparam string text
 function Scenario:say(text)
-  io.stderr:write(("%9.3f s  %s\n"):format(self:elapsed(), text))
+  io.stderr:write(("%9.3f s  %s\n"):format(self:elapsed(), tostring(text)))
 end
 
 --- Lets the sandbox's time come: virtual time is advanced, real time is waited for.
@@ -60,6 +67,7 @@ end
 --   come before, by `at` or `sleep`
 -- @usage scenario:at(3600)
 function Scenario:at(seconds)
+  needs("number", seconds, "at: seconds")
   local now = self:elapsed()
   local left = seconds - now
   if seconds < (self.virtual and now or self.reached) then fail(("%g s is over: it is %.3f s"):format(seconds, now)) end
@@ -76,6 +84,7 @@ end
 --- Lets so many seconds pass on the sandbox's clock.
 -- @tparam number seconds
 function Scenario:sleep(seconds)
+  needs("number", seconds, "sleep: seconds")
   self:at(self:elapsed() + seconds)
 end
 
@@ -87,6 +96,8 @@ end
 -- @raise when it was not so in time
 -- @usage scenario:wait("two streams are open", function() return #sandbox:streams() == 2 end)
 function Scenario:wait(what, is_so, timeout)
+  needs("string", what, "wait: what")
+  needs("function", is_so, "wait: is_so")
   timeout = timeout or WAIT_TIMEOUT
   local deadline = core.now() + timeout
   while true do
@@ -114,10 +125,13 @@ end
 -- @tparam int id of `sandbox:publish`
 -- @treturn table as `sandbox:events` gives it
 function Scenario:event(id)
+  needs("number", id, "event: id")
   local found = assert(self.sandbox:events{ after = id - 1 })[1]
   if not found or found.id ~= id then fail(("event %s is not in the history"):format(id)) end
   return found
 end
+
+receiver.check(Scenario, "scenario")
 
 local function begin(settings)
   local running, problem = sandbox.start(settings)
@@ -127,12 +141,13 @@ local function begin(settings)
 end
 
 --- What the script ended with, as an exit code.
-local function exit_code(ok, result)
-  if ok and type(result) ~= "number" then return 0 end
+local function exit_code(ok, result, reason)
   if ok then
-    local code = math.tointeger(result)
+    if result == nil and reason == nil then return 0 end
+    local code = type(result) == "number" and math.tointeger(result)
     if code and code >= 0 and code <= MAX_EXIT_CODE then return code end
-    result = ("the script returned %s: an exit code is an integer from 0 to %d"):format(result, MAX_EXIT_CODE)
+    result = result == nil and reason
+      or ("the script returned %s: an exit code is an integer from 0 to %d"):format(tostring(result), MAX_EXIT_CODE)
   end
   if getmetatable(result) ~= Failure and tostring(result):find("interrupted!", 1, true) then return 130 end
   io.stderr:write("wgtwo sandbox: scenario: ", tostring(result), "\n")

@@ -64,6 +64,7 @@ function status.rate_limited(seconds)
 end
 
 local function encode_detail(detail)
+  if type(detail.type) ~= "string" then error("each has a type, such as google.rpc.RetryInfo", 0) end
   local fields = {}
   for name, value in pairs(detail) do
     if name ~= "type" then fields[name] = value end
