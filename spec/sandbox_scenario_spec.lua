@@ -52,7 +52,8 @@ describe("a scenario", function()
 
   it("that returned false, a text, or nil and an error was a success", function()
     for script, text in pairs{
-      ["return false"] = "the script returned false: an exit code is an integer", ["return 'x'"] = "the script returned x",
+      ["return false"] = "the script returned false: an exit code is an integer",
+      ["return 'x'"] = "the script returned x",
       ["return nil, 'no reply'"] = "scenario: no reply",
     } do
       local result = run(script)
