@@ -290,9 +290,10 @@ static int core_view(lua_State *L) {
   return 1;
 }
 
-/* owner(message) -> what take was given for it, or set_owner since; nil for a message without a class */
+/* owner(any) -> what take was given for it, or set_owner since; nil for all but a message with a class */
 static int core_owner(lua_State *L) {
-  if (is_root(message_check_arg(L, 1)))
+  const Message *message = message_test(L, 1);
+  if (message != NULL && is_root(message))
     lua_getiuservalue(L, 1, OWNER_VALUE);
   else
     lua_pushnil(L);

@@ -97,6 +97,36 @@ describe("misuse", function()
     wants("subscription:close(…)", function() events.close(client) end)
     wants("stream:read(…)", function() stream.read() end)
     wants("sandbox:publish(…)", function() sandbox.publish{ type = "SMS_EVENT" } end)
+    wants("task:join(…)", function() wgtwo.spawn(function() end).join() end)
+    wants("source:token(…)", function() client.auth.token() end)
+    wants("source:token(…)", function() wgtwo.oauth.static("x").token() end)
+    local user = wgtwo.oauth.authorization_code{ client_id = "id", client_secret = "x", redirect_uri = "http://x" }
+    for _, name in ipairs{ "token", "authorize_url", "exchange", "userinfo", "revoke", "invalidate", "peek" } do
+      wants("source:" .. name .. "(…)", function() user[name]() end)
+    end
+  end)
+
+  it("of event.ack with a dot failed inside of the rock, or acknowledged nothing", function()
+    assert(sandbox:publish{ type = "SMS_EVENT" })
+    for _, ack in ipairs{ "manual", "none" } do
+      local events <close> = client:events{ types = { "SMS_EVENT" }, start = "oldest", ack = ack }
+      local event = assert(events:next(5))
+      for _, wrong in ipairs{ { n = 0 }, { { wait = true }, n = 1 }, { events, n = 1 }, { client, {}, n = 2 } } do
+        assert.equal("call it with a colon: event:ack(…)",
+          complaint(function() event.ack(table.unpack(wrong, 1, wrong.n)) end))
+      end
+      for _ = 1, 2 do assert.is_true(event:ack()) end
+    end
+  end)
+
+  it("of scopes that are none failed inside of the rock, or asked for no scope", function()
+    local source = client.auth
+    assert.equal("source:token: scopes[1] must be a string, not 1", complaint(function() source:token{ 1 } end))
+    assert.equal("source:token: scopes must be a list or a string, not 5", complaint(function() source:token(5) end))
+    assert.matches("scopes must be a list, 1 to n", complaint(function() source:token{ timeout = 5 } end), 1, true)
+    assert.equal("source:peek: scopes must be a list or a string, not true",
+      complaint(function() source:peek(true) end))
+    assert(source:token{ "events.sms.subscribe" })
   end)
 
   it("of the sandbox's publish and fault names what is unknown, or missing", function()

@@ -304,8 +304,8 @@ function core.delegate(getters) end
 ---@return wgtwo.message
 function core.view(message) end
 
----What `take` was given for a message with a class, or `set_owner` since; nil for any other message.
----@param message wgtwo.message
+---What `take` was given for a message with a class, or `set_owner` since; nil for anything else.
+---@param message any
 ---@return any
 function core.owner(message) end
 

@@ -8,6 +8,7 @@
 
 local core = require "wgtwo.core"
 local errors = require "wgtwo.error"
+local receiver = require "wgtwo.receiver"
 local waiters = require "wgtwo.waiters"
 
 local tasks = {}
@@ -200,6 +201,8 @@ function Task:__tostring()
   local task = self.task
   return ("wgtwo.task %d (%s)"):format(task.serial, task.failed and "failed" or task.ended and "ended" or "alive")
 end
+
+receiver.check(Task, "task")
 
 local serial = 0
 

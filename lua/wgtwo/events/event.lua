@@ -13,7 +13,7 @@ local core = require "wgtwo.core"
 local limits = require "wgtwo.limits"
 local options = require "wgtwo.options"
 
-local which = core.which
+local which, is_message = core.which, core.is_message
 
 local M = {}
 
@@ -37,7 +37,10 @@ function methods.ack(event, given)
   local wait = given ~= nil and options.check("event:ack", given, ack_options).wait
   local connection = owner(event)
   local feed = connection and connection.feed
-  if not feed or not feed.acks then return true end
+  if not feed or not feed.acks then
+    if not is_message(event) then error("call it with a colon: event:ack(…)", 2) end
+    return true
+  end
   local request = feed.plan.ack_request(event)
   local ok, err = true, nil
   if request then ok, err = feed.acks:send(request, wait, connection ~= feed.connection) end

@@ -9,6 +9,7 @@ local errors = require "wgtwo.error"
 local limits = require "wgtwo.limits"
 local loop = require "wgtwo.loop"
 local options = require "wgtwo.options"
+local receiver = require "wgtwo.receiver"
 
 local Source = { __name = "wgtwo.oauth.authorization_code" }
 Source.__index = Source
@@ -183,5 +184,7 @@ end
 function Source:__tostring()
   return ("wgtwo.oauth.authorization_code(client_id %s at %s)"):format(self.client_id, self.token_url)
 end
+
+receiver.check(Source, "source")
 
 return new

@@ -8,6 +8,7 @@ local answer = require "wgtwo.oauth.answer"
 local limits = require "wgtwo.limits"
 local loop = require "wgtwo.loop"
 local options = require "wgtwo.options"
+local receiver = require "wgtwo.receiver"
 
 local Source = { __name = "wgtwo.oauth.client_credentials" }
 Source.__index = Source
@@ -53,6 +54,12 @@ local function fetcher(o)
   end
 end
 
+--- Raises for scopes that are none, at the line of the script that called a source's method.
+local function check_scopes(method, scopes)
+  if scopes == nil or type(scopes) == "string" then return end
+  options.check(method, { scopes = scopes }, { scopes = scope_rule }, 3)
+end
+
 --- See `wgtwo.oauth.client_credentials`.
 local function new(given)
   local o = options.check("wgtwo.oauth.client_credentials", given, spec)
@@ -68,8 +75,10 @@ end
 -- @tparam ?number timeout seconds to wait for it; default: as long as the request and its retries take
 -- @treturn ?table access_token, token_type, scope (what was granted, which may differ), expires_in, expires_at
 -- @treturn ?wgtwo.error of kind "oauth", or "timeout"
+-- @raise scopes that are neither
 -- @usage local token = assert(source:token{ "events.sms.subscribe" })
 function Source:token(scopes, timeout)
+  check_scopes("source:token", scopes)
   return hidden[self]:get(scopes or self.scopes or "", loop.deadline(timeout))
 end
 
@@ -77,6 +86,7 @@ end
 -- @tparam ?table|string scopes
 -- @treturn ?table nil where there is none
 function Source:peek(scopes)
+  check_scopes("source:peek", scopes)
   return hidden[self]:peek(scopes or self.scopes or "")
 end
 
@@ -90,5 +100,7 @@ end
 function Source:__tostring()
   return ("wgtwo.oauth.client_credentials(client_id %s at %s)"):format(self.client_id, self.token_url)
 end
+
+receiver.check(Source, "source")
 
 return new

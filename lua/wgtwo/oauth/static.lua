@@ -3,6 +3,7 @@
 -- @module wgtwo.oauth.static
 
 local answer = require "wgtwo.oauth.answer"
+local receiver = require "wgtwo.receiver"
 
 local Source = { __name = "wgtwo.oauth.static" }
 Source.__index = Source
@@ -36,5 +37,7 @@ function Source.invalidate() end
 function Source.__tostring()
   return "wgtwo.oauth.static(***)"
 end
+
+receiver.check(Source, "source")
 
 return new
