@@ -15,9 +15,10 @@ if not count or count < 1 then
   os.exit(1)
 end
 
+local function is_set(variable) return (os.getenv(variable) or "") ~= "" end
+
 local options, sandbox
-if not (os.getenv("WGTWO_ENV") or os.getenv("WGTWO_SANDBOX") or os.getenv("CLIENT_ID")
-    or os.getenv("WGTWO_CLIENT_ID")) then
+if not (is_set("WGTWO_ENV") or is_set("WGTWO_SANDBOX") or is_set("CLIENT_ID") or is_set("WGTWO_CLIENT_ID")) then
   sandbox = assert(wgtwo.sandbox.start{ generate = { types = { "SMS_EVENT" }, rate = 5 } })
   options = sandbox:client()
 end

@@ -19,8 +19,13 @@ end
 
 -- Where to -----------------------------------------------------------------------------------------------------------
 
-local own = not (os.getenv("WGTWO_ENV") or os.getenv("WGTWO_SANDBOX") or os.getenv("CLIENT_ID")
-  or os.getenv("WGTWO_CLIENT_ID"))
+local function variable(name)
+  local value = os.getenv(name)
+  if value ~= "" then return value end
+end
+
+local own = not (variable("WGTWO_ENV") or variable("WGTWO_SANDBOX") or variable("CLIENT_ID")
+  or variable("WGTWO_CLIENT_ID"))
 local sandbox, options = nil, nil
 if own then
   explain("A sandbox stands in for the platform: no account, no network.")
@@ -89,7 +94,7 @@ if count > 0 then show("each of them was acknowledged: else it would come again 
 -- An SMS -------------------------------------------------------------------------------------------------------------
 
 explain("An SMS is sent, and comes back as an event and a delivery report.")
-local subscriber = os.getenv("SUBSCRIBER") or (client.env == nil or client.env == "local" or client.env == "sandbox")
+local subscriber = variable("SUBSCRIBER") or (client.env == nil or client.env == "local" or client.env == "sandbox")
   and "+4799990001"
 if subscriber then
   local text = "Hello from Lua, " .. os.date("%H:%M:%S")

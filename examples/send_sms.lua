@@ -10,9 +10,10 @@ local wgtwo = require "wgtwo"
 local number, text, sender = table.unpack(arg or {}, 1, 3)
 number, text, sender = number or "+4799990001", text or "Your parcel has arrived", sender or "Shop"
 
+local function is_set(variable) return (os.getenv(variable) or "") ~= "" end
+
 local options, sandbox
-if not (os.getenv("WGTWO_ENV") or os.getenv("WGTWO_SANDBOX") or os.getenv("CLIENT_ID")
-    or os.getenv("WGTWO_CLIENT_ID")) then
+if not (is_set("WGTWO_ENV") or is_set("WGTWO_SANDBOX") or is_set("CLIENT_ID") or is_set("WGTWO_CLIENT_ID")) then
   sandbox = assert(wgtwo.sandbox.start{})
   options = sandbox:client()
 end

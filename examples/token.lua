@@ -11,9 +11,10 @@ local scopes = table.pack(table.unpack(arg or {}))
 if scopes.n == 0 then scopes = { "events.sms.subscribe" } end
 scopes.n = nil
 
+local function is_set(variable) return (os.getenv(variable) or "") ~= "" end
+
 local options, sandbox
-if not (os.getenv("WGTWO_ENV") or os.getenv("WGTWO_SANDBOX") or os.getenv("CLIENT_ID")
-    or os.getenv("WGTWO_CLIENT_ID")) then
+if not (is_set("WGTWO_ENV") or is_set("WGTWO_SANDBOX") or is_set("CLIENT_ID") or is_set("WGTWO_CLIENT_ID")) then
   sandbox = assert(wgtwo.sandbox.start{})
   options = sandbox:client()
 end

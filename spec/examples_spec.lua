@@ -54,6 +54,12 @@ describe("example", function()
     end)
   end
 
+  for _, example in ipairs(examples) do
+    it(example[1] .. " went to the platform where a variable was set, but empty", function()
+      run(example, { WGTWO_ENV = "", WGTWO_SANDBOX = "", CLIENT_ID = "", WGTWO_CLIENT_ID = "", SUBSCRIBER = "" })
+    end)
+  end
+
   it("events.lua is ended by Ctrl-C, after its acknowledgements", function()
     local child = process.start('dofile("examples/events.lua")', { env = none, timeout = 30 })
     assert.matches("waiting for SMS_EVENT", child:line())
