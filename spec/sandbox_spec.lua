@@ -200,7 +200,11 @@ describe("sandbox", function()
       local config = os.tmpname()
       local file <close> = assert(io.open(config, "w"))
       file:write("[1]"):flush()
+      local folder = os.tmpname()
+      os.remove(folder)
+      assert(os.execute("mkdir " .. folder))
       for words, message in pairs{
+        ["--config " .. folder] = "--config: " .. folder .. ": Is a directory",
         ["--seed 1.5"] = "--seed: not an integer: 1.5", ["--generate SMS_EVENT --rate x"] = "--rate: not a number: x",
         ["--generate ''"] = "generate[1].types must not be empty",
         ["--config " .. config] = "--config: " .. config .. " is no JSON object: not in braces",
@@ -209,6 +213,7 @@ describe("sandbox", function()
         assert.same({ 2, "wgtwo sandbox: " .. message .. "\n" }, { result.code, result.errors })
       end
       os.remove(config)
+      os.remove(folder)
     end)
 
     it("is the environment \"local\" of scripts that WGTWO_SANDBOX is set for", function()

@@ -107,9 +107,11 @@ end
 local function read_config(path)
   local file, problem = io.open(path)
   if not file then fail("--config: %s", problem) end
-  local given
-  given, problem = core.json_decode(file:read("a"))
+  local text, given
+  text, problem = file:read("a")
   file:close()
+  if not text then fail("--config: %s: %s", path, problem) end -- a directory can be opened
+  given, problem = core.json_decode(text)
   if type(given) ~= "table" or given[1] ~= nil then
     fail("--config: %s is no JSON object: %s", path, problem or "not in braces")
   end
