@@ -129,6 +129,58 @@ describe("misuse", function()
     assert(source:token{ "events.sms.subscribe" })
   end)
 
+  it("of the sandbox's other methods failed inside of the rock: it names the method and the argument", function()
+    local function says(text, f) assert.matches(text, complaint(f), 1, true) end
+    for _, name in ipairs{ "events", "streams", "end_streams", "journal" } do
+      says(("sandbox:%s: options must be a table, not string"):format(name), function() sandbox[name](sandbox, "x") end)
+    end
+    says('sandbox:events: unknown option "typ"; did you mean "type"?', function() sandbox:events{ typ = "x" } end)
+    says("sandbox:events: limit: an integer is needed", function() sandbox:events{ limit = 1.5 } end)
+    says("sandbox:events: type: ", function() sandbox:events{ type = "SMS_EVNT" } end)
+    says("sandbox:end_streams: code: there is no gRPC status NONE", function() sandbox:end_streams{ code = "NONE" } end)
+    for _, seconds in ipairs{ 0 / 0, math.huge, -math.huge } do
+      says("sandbox:advance: seconds must be a finite number", function() sandbox:advance(seconds) end)
+    end
+    says("sandbox:advance: seconds is required", function() sandbox:advance() end)
+    says('sandbox:advance: seconds must be a finite number, not "5"', function() sandbox:advance("5") end)
+    says("sandbox:fault: delay: JSON: ", function() sandbox:fault{ delay = 0 / 0 } end)
+    says("sandbox:fault: delay: JSON: ", function() sandbox:fault{ delay = { 0, math.huge } } end)
+    says("sandbox:fault: no method is named", function() sandbox:fault{ method = "Nothing", hang = true } end)
+    says("sandbox:clear_faults: id must be a finite number, not a table", function() sandbox:clear_faults{} end)
+    says("sandbox:clear_faults: id: an integer is needed", function() sandbox:clear_faults(1.5) end)
+    says("sandbox:generate: plans is required", function() sandbox:generate() end)
+    says('sandbox:generate: plans must be a list, not "x"', function() sandbox:generate("x") end)
+    says('sandbox:numbers: numbers must be a list, not "x"', function() sandbox:numbers("x") end)
+    says("sandbox:numbers: not in E.164 form", function() sandbox:numbers{ "x" } end)
+    says("sandbox:wire: a table that says which is needed", function() sandbox:wire("x") end)
+    says("sandbox:ask: number must be a string, not 5", function() sandbox:ask(5) end)
+    says('sandbox:restore: snapshot must be a table, not "x"', function() sandbox:restore("x") end)
+  end)
+
+  it("of a start before the first event subscribed from the other end", function()
+    local function says(text, type, start)
+      assert.equal("client:events: " .. text,
+        complaint(function() client:events{ types = { type }, start = start } end))
+    end
+    for _, type in ipairs{ "SMS_EVENT", "country_change" } do
+      says("start.sequence must be an integer, 0 or more", type, { sequence = -1 })
+      says("start.timestamp must be a time, in 1970 or later", type, { timestamp = -1 })
+    end
+  end)
+
+  it("of a queue's name that is no UTF-8 was told of another option", function()
+    for _, name in ipairs{ "queue", "queue_name", "durable_name", "client_id" } do
+      assert.equal(("client:events: %s: the text must be valid UTF-8"):format(name),
+        complaint(function() client:events{ types = { "SMS_EVENT" }, [name] = "\xFF" } end))
+    end
+  end)
+
+  it("of a sandbox that is closed was told of its certificate", function()
+    local other = assert(wgtwo.sandbox.start{})
+    other:close()
+    assert.matches("the sandbox is closed", complaint(function() other:client() end), 1, true)
+  end)
+
   it("of the sandbox's publish and fault names what is unknown, or missing", function()
     assert.matches('unknown option "nubmer"; did you mean "number"?',
       complaint(function() sandbox:publish{ type = "SMS_EVENT", nubmer = "+4799990001" } end), 1, true)

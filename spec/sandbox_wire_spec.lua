@@ -218,9 +218,28 @@ describe("sandbox wire faults:", function()
     end
   end)
 
+  it("a value of the wrong type ended all connections, or was taken", function()
+    local client <close> = fresh()
+    local _ <close> = subscribe(client)
+    for text, fault in pairs{
+      ['sandbox:wire: reset must be a boolean, not "no"'] = { reset = "no" },
+      ["sandbox:wire: close must be a boolean, not 0"] = { close = 0 },
+      ['sandbox:wire: delay must be a finite number or false, not "1"'] = { delay = "1" },
+      ["sandbox:wire: bandwidth must be at least 0 bytes a second, not -1"] = { bandwidth = -1 },
+      ['sandbox:wire: drop: unknown value "left"'] = { drop = "left" },
+      ["sandbox:wire: refuse must be a boolean, not 1"] = { refuse = 1 },
+      ['sandbox:wire: where: unknown value "here"'] = { where = "here", drop = true },
+    } do
+      assert.error_matches(function() sandbox:wire(fault) end, text, 1, true)
+    end
+    assert.equal(1, #sandbox:streams())
+    assert.equal("OK", call(client))
+  end)
+
   it("need the forwarders, and know their settings", function()
     assert.has_error(function() sandbox:wire{ drip = true } end)
     assert.has_error(function() sandbox:wire{ where = "here", drop = true } end)
+    assert.has_error(function() sandbox:wire{} end)
     local without <close> = support.start{}
     local nothing, err = without:wire{ drop = true }
     assert.is_nil(nothing)

@@ -38,26 +38,59 @@ local function failed(code, text, fields)
   return nil, errors.new(fields)
 end
 
---- Asks the admin API: the answer's table, or nil and an error. What it refuses with 400 raises at `level`.
-local function ask(self, method, path, body, level)
+--- A body as JSON. A value that has no form in it, such as NaN, is misuse, and named.
+local function encode(where, body, level)
+  local ok, text = pcall(core.json_encode, body)
+  if ok then return text end
+  for name, value in pairs(body) do
+    local fits, problem = pcall(core.json_encode, value)
+    if not fits then error(("sandbox:%s: %s: %s"):format(where, tostring(name), problem), level + 1) end
+  end
+  error(("sandbox:%s: %s"):format(where, text), level + 1)
+end
+
+--- Asks the admin API: the answer's table, or nil and an error. What it refuses with 400 raises at the line of the
+-- script that called the method; `where` is its name.
+local function ask(self, where, method, path, body)
   if self.closed then return nil, errors.closed("the sandbox is closed") end
   local op <close> = assert(core.http{
     method = method, url = self.url .. path, timeout = REQUEST_TIMEOUT, connect_timeout = 5, max_body = ANSWER_MAX,
-    headers = { "Content-Type: application/json" }, body = body and core.json_encode(body) or nil,
+    headers = { "Content-Type: application/json" }, body = body and encode(where, body, 3) or nil,
   })
   local response, reason = loop.result(op)
   if not response then return failed("unreachable", reason, { target = self.url, retryable = true }) end
   local answer = core.json_decode(response.body)
   if response.status == 200 and type(answer) == "table" then return answer end
   local text = type(answer) == "table" and answer.error_description or response.body
-  if response.status == 400 then error("sandbox: " .. tostring(text), (level or 2) + 1) end
+  if response.status == 400 then
+    error(("sandbox:%s: %s"):format(where, tostring(text):gsub("^%u+ /%S*: ", ""):gsub("^" .. where .. ": ", "")), 3)
+  end
   return failed(type(answer) == "table" and answer.error or "unexpected", tostring(text),
     { target = self.url .. path, http_status = response.status })
 end
 
-local function query(words)
+local text_rule = { type = "string" }
+local integer_rule = { type = "number", check = function(value)
+  return math.tointeger(value) ~= nil, "an integer is needed"
+end }
+
+-- What the lists can be asked for.
+local filters = {
+  events = { type = text_rule, after = integer_rule, limit = integer_rule },
+  streams = { method = text_rule, client = text_rule },
+  end_streams = { method = text_rule, client = text_rule, code = text_rule },
+  journal = { method = text_rule, client = text_rule, after = integer_rule, limit = integer_rule },
+}
+
+--- Checks the arguments of a method that takes no table of options, by their names.
+local function check(where, given, spec)
+  options.check("sandbox:" .. where, given, spec, 3)
+end
+
+--- A filter as the query of an address.
+local function query(where, given)
   local parts = {}
-  for name, value in pairs(words or {}) do
+  for name, value in pairs(options.check("sandbox:" .. where, given, filters[where], 3)) do
     parts[#parts + 1] = name .. "=" .. tostring(value):gsub("[^%w%-%._~]", function(c)
       return ("%%%02X"):format(c:byte())
     end)
@@ -171,8 +204,10 @@ end
 --- The options with which `wgtwo.connect` talks to this sandbox, as one of its clients.
 -- @tparam ?string|false id of the client; default: the first; false: without a token
 -- @treturn table
+-- @raise an id that is not the first client's; after `close`
 -- @usage local client <close> = assert(wgtwo.connect(sandbox:client()))
 function Sandbox:client(id)
+  if self.closed then error("sandbox:client: the sandbox is closed, there is nothing to connect to", 2) end
   local given = { target = self.target, tls = { ca_file = self.ca_file }, auth = false }
   if id == false then return given end
   local client = self.first_client
@@ -208,8 +243,8 @@ function Sandbox:publish(event)
     if not ok then error("sandbox:publish: payload: " .. tostring(made), 2) end
     payload = core.json_decode(message.tojson(made, { names = "proto" }))
   end
-  local answer, err = ask(self, "POST", "/admin/events",
-    { type = event.type, number = event.number, client = event.client, payload = payload }, 2)
+  local answer, err = ask(self, "publish", "POST", "/admin/events",
+    { type = event.type, number = event.number, client = event.client, payload = payload })
   if not answer then return nil, err end
   return math.tointeger(answer.id)
 end
@@ -220,7 +255,7 @@ end
 --   `subscriptions`, each with `subscription`, `deliveries`, `acked`
 -- @treturn ?wgtwo.error
 function Sandbox:events(filter)
-  local answer, err = ask(self, "GET", "/admin/events" .. query(filter))
+  local answer, err = ask(self, "events", "GET", "/admin/events" .. query("events", filter))
   return answer and answer.events, err
 end
 
@@ -229,7 +264,7 @@ end
 -- @treturn ?table a list
 -- @treturn ?wgtwo.error
 function Sandbox:streams(filter)
-  local answer, err = ask(self, "GET", "/admin/streams" .. query(filter))
+  local answer, err = ask(self, "streams", "GET", "/admin/streams" .. query("streams", filter))
   return answer and answer.streams, err
 end
 
@@ -239,7 +274,7 @@ end
 -- @treturn ?wgtwo.error
 -- @usage sandbox:end_streams{ code = "UNAVAILABLE" }
 function Sandbox:end_streams(which)
-  local answer, err = ask(self, "DELETE", "/admin/streams" .. query(which), nil, 2)
+  local answer, err = ask(self, "end_streams", "DELETE", "/admin/streams" .. query("end_streams", which))
   return answer and math.tointeger(answer.ended), err
 end
 
@@ -251,13 +286,13 @@ end
 -- @usage sandbox:fault{ method = "…/Ack", code = "UNAVAILABLE", count = 2 }
 function Sandbox:fault(fault)
   if type(fault) ~= "table" then error("sandbox:fault: a table that says which is needed", 2) end
-  local answer, err = ask(self, "POST", "/admin/faults", fault, 2)
+  local answer, err = ask(self, "fault", "POST", "/admin/faults", fault)
   return answer and math.tointeger(answer.id), err
 end
 
 --- The faults that are set, each with `id`, `seen` (calls that matched) and `struck`.
 function Sandbox:faults()
-  local answer, err = ask(self, "GET", "/admin/faults")
+  local answer, err = ask(self, "faults", "GET", "/admin/faults")
   return answer and answer.faults, err
 end
 
@@ -266,7 +301,9 @@ end
 -- @treturn ?boolean true
 -- @treturn ?wgtwo.error
 function Sandbox:clear_faults(id)
-  local answer, err = ask(self, "DELETE", "/admin/faults" .. (id and "/" .. id or ""))
+  check("clear_faults", { id = id }, { id = integer_rule })
+  local path = "/admin/faults" .. (id and "/" .. math.tointeger(id) or "")
+  local answer, err = ask(self, "clear_faults", "DELETE", path)
   return answer and true, err
 end
 
@@ -278,13 +315,14 @@ end
 -- @treturn ?wgtwo.error
 -- @usage sandbox:wire{ drop = true }
 function Sandbox:wire(fault)
-  local answer, err = ask(self, "POST", "/admin/wire", fault, 2)
+  if type(fault) ~= "table" or next(fault) == nil then error("sandbox:wire: a table that says which is needed", 2) end
+  local answer, err = ask(self, "wire", "POST", "/admin/wire", fault)
   return answer and true, err
 end
 
 --- Turns all faults of the wire off, everywhere.
 function Sandbox:clear_wire()
-  local answer, err = ask(self, "DELETE", "/admin/wire")
+  local answer, err = ask(self, "clear_wire", "DELETE", "/admin/wire")
   return answer and true, err
 end
 
@@ -294,13 +332,14 @@ end
 -- @treturn ?wgtwo.error where the clock is real, or would be beyond the year 9998
 -- @raise fewer than 0 or more than a year
 function Sandbox:advance(seconds)
-  local answer, err = ask(self, "POST", "/admin/clock", { advance = seconds }, 2)
+  check("advance", { seconds = seconds }, { seconds = { type = "number", required = true } })
+  local answer, err = ask(self, "advance", "POST", "/admin/clock", { advance = seconds })
   return answer and answer.time, err
 end
 
 --- The sandbox's time, in seconds since 1970.
 function Sandbox:time()
-  local answer, err = ask(self, "GET", "/admin/clock")
+  local answer, err = ask(self, "time", "GET", "/admin/clock")
   return answer and answer.time, err
 end
 
@@ -310,7 +349,7 @@ end
 -- @treturn ?table a list
 -- @treturn ?wgtwo.error
 function Sandbox:journal(filter)
-  local answer, err = ask(self, "GET", "/admin/journal" .. query(filter))
+  local answer, err = ask(self, "journal", "GET", "/admin/journal" .. query("journal", filter))
   return answer and answer.calls, err
 end
 
@@ -320,7 +359,9 @@ end
 -- @treturn ?boolean true
 -- @treturn ?wgtwo.error
 function Sandbox:numbers(numbers, client)
-  local answer, err = ask(self, "POST", "/admin/numbers", { numbers = numbers, client = client }, 2)
+  local body = { numbers = numbers, client = client }
+  check("numbers", body, { numbers = { type = "list", required = true }, client = text_rule })
+  local answer, err = ask(self, "numbers", "POST", "/admin/numbers", body)
   return answer and true, err
 end
 
@@ -329,13 +370,14 @@ end
 -- @treturn ?boolean true
 -- @treturn ?wgtwo.error
 function Sandbox:generate(plans)
-  local answer, err = ask(self, "POST", "/admin/generate", { plans = core.json_array(plans) }, 2)
+  check("generate", { plans = plans }, { plans = { type = "list", required = true } })
+  local answer, err = ask(self, "generate", "POST", "/admin/generate", { plans = core.json_array(plans) })
   return answer and true, err
 end
 
 --- Makes every token worthless: the next call with one is UNAUTHENTICATED. Refresh tokens are among them.
 function Sandbox:revoke_tokens()
-  local answer, err = ask(self, "DELETE", "/admin/tokens")
+  local answer, err = ask(self, "revoke_tokens", "DELETE", "/admin/tokens")
   return answer and true, err
 end
 
@@ -346,31 +388,34 @@ end
 -- @treturn ?wgtwo.error where there is none
 -- @raise a number that is none
 function Sandbox:ask(number, recipient)
-  local answer, err = ask(self, "POST", "/admin/lookups", { number = number, recipient = recipient }, 2)
+  local body = { number = number, recipient = recipient }
+  check("ask", body, { number = text_rule, recipient = text_rule })
+  local answer, err = ask(self, "ask", "POST", "/admin/lookups", body)
   return answer and answer.id, err
 end
 
 --- The answers to number lookups.
 function Sandbox:lookups()
-  local answer, err = ask(self, "GET", "/admin/lookups")
+  local answer, err = ask(self, "lookups", "GET", "/admin/lookups")
   return answer and answer.lookups, err
 end
 
 --- Everything that the sandbox knows, for `restore`.
 function Sandbox:snapshot()
-  return ask(self, "GET", "/admin/snapshot")
+  return ask(self, "snapshot", "GET", "/admin/snapshot")
 end
 
 --- Goes back to a snapshot; every stream ends.
 function Sandbox:restore(snapshot)
-  local answer, err = ask(self, "POST", "/admin/snapshot", snapshot, 2)
+  check("restore", { snapshot = snapshot }, { snapshot = { type = "table", required = true } })
+  local answer, err = ask(self, "restore", "POST", "/admin/snapshot", snapshot)
   return answer and true, err
 end
 
 --- Back to the beginning: no events, positions, faults, journal; every stream ends, and connections count as new.
 -- The clock goes on, tokens stay good.
 function Sandbox:reset()
-  local answer, err = ask(self, "POST", "/admin/reset", {})
+  local answer, err = ask(self, "reset", "POST", "/admin/reset", {})
   return answer and true, err
 end
 

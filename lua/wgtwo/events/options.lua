@@ -14,7 +14,9 @@ for name in pairs(limits.events_v0.fields) do known_types[#known_types + 1] = na
 for name in pairs(limits.events_v1.streams) do known_types[#known_types + 1] = name end
 table.sort(known_types)
 
-local text = { type = "string", nonempty = true }
+local function is_utf8(value) return utf8.len(value) ~= nil, "the text must be valid UTF-8" end
+
+local text = { type = "string", nonempty = true, check = is_utf8 }
 local reconnect_fields = {
   max_attempts = { type = "integer", min = 1 },
   initial = { type = "number", above = 0, max = limits.timeout_max, unit = "seconds" },
@@ -23,7 +25,7 @@ local reconnect_fields = {
 
 local spec = {
   types = { type = "list", required = true, nonempty = true, of = { type = "string", one_of = known_types } },
-  queue = { type = "string" }, queue_name = text, durable_name = text, client_id = text,
+  queue = { type = "string", check = is_utf8 }, queue_name = text, durable_name = text, client_id = text,
   max_in_flight = { type = "integer" },
   ack_timeout = { type = "number", above = 0, unit = "seconds" },
   ack = { type = "string", one_of = { "manual", "auto", "none" } },
@@ -63,8 +65,10 @@ end
 
 local start_names = { "new", "oldest", "last_received" }
 local start_values = {
-  sequence = function(value) return math.type(value) == "integer", "an integer" end,
-  timestamp = function(value) return type(value) ~= "boolean", "a time" end,
+  sequence = function(value) return math.type(value) == "integer" and value >= 0, "an integer, 0 or more" end,
+  timestamp = function(value)
+    return type(value) ~= "boolean" and not (type(value) == "number" and value < 0), "a time, in 1970 or later"
+  end,
   ago = function(value) return type(value) == "number" and value >= 0, "seconds, 0 or more" end,
 }
 

@@ -71,6 +71,7 @@ local bodies = {
   ["POST /admin/generate"] = { plans = { type = "table", required = true } },
   ["POST /admin/keys"] = {},
   ["POST /admin/lookups"] = { number = e164, recipient = e164 },
+  ["POST /admin/wire"] = wire.spec,
   ["POST /admin/reset"] = {},
 }
 
@@ -236,7 +237,9 @@ local function read_body(request)
   local body = request:body()
   if body == "" then return {} end
   local given, problem = core.json_decode(body)
-  if type(given) ~= "table" then return nil, { failed(400, "the body is no JSON object: " .. tostring(problem)) } end
+  if type(given) ~= "table" then
+    return nil, { failed(400, "the body is no JSON object" .. (problem and ": " .. problem or "")) }
+  end
   return given
 end
 

@@ -32,6 +32,17 @@ function wire.front(sandbox, name, port, public)
   return forwarder:port()
 end
 
+local switch = { type = "boolean" }
+local function amount(unit) return { type = "number", or_false = true, min = 0, unit = unit } end
+
+--- What a setting may say.
+wire.spec = {
+  where = { type = "string", one_of = places, default = "grpc" },
+  drop = { type = { "boolean", "string" }, one_of = { "up", "down" } },
+  refuse = switch, half_open = switch, reset = switch, close = switch,
+  delay = amount("seconds"), bandwidth = amount("bytes a second"), cut_after = amount("bytes"),
+}
+
 local function refused(status, description)
   return status, { error = "invalid_request", error_description = description }
 end
@@ -49,10 +60,11 @@ function wire.describe(sandbox)
 end
 
 --- Sets faults; what is not named stays.
+-- @tparam table sandbox the server
+-- @tparam table given checked with `wire.spec`
 function wire.set(sandbox, given)
   if not sandbox.forwarders then return absent() end
-  local reset, close, names = given.reset, given.close, places[given.where or "grpc"]
-  if not names then return refused(400, 'where: "grpc", "http" or "all" is needed') end
+  local reset, close, names = given.reset, given.close, places[given.where]
   given.reset, given.close, given.where = nil, nil, nil
   for _, name in ipairs(names) do
     local forwarder = sandbox.forwarders[name]
