@@ -106,6 +106,21 @@ describe("misuse", function()
     end
   end)
 
+  it("of a function with a colon was told of an option that nobody gave", function()
+    local function wants(text, f) assert.equal("call it with a dot: " .. text, complaint(f)) end
+    wants("wgtwo.connect{ … }", function() wgtwo:connect{} end)
+    wants("wgtwo.sandbox.start{ … }", function() wgtwo.sandbox:start{ seed = 1 } end)
+    wants("wgtwo.oauth.client_credentials{ … }", function()
+      wgtwo.oauth:client_credentials{ client_id = "id", client_secret = "secret" }
+    end)
+    wants("wgtwo.oauth.authorization_code{ … }", function() wgtwo.oauth:authorization_code{} end)
+  end)
+
+  it("of client_ca as a path named neither the option nor what it wants", function()
+    assert.equal("wgtwo.sandbox.start: client_ca: the text of a certificate in PEM is needed, not the path of its file",
+      complaint(function() wgtwo.sandbox.start{ client_ca = "/etc/ssl/ca.pem" } end))
+  end)
+
   it("of event.ack with a dot failed inside of the rock, or acknowledged nothing", function()
     assert(sandbox:publish{ type = "SMS_EVENT" })
     for _, ack in ipairs{ "manual", "none" } do

@@ -293,6 +293,15 @@ describe("sandbox admin API:", function()
       assert.same({}, ask("GET", "/admin/events").events)
     end)
 
+    it("null was shown as userdata, a body that is no object as nil", function()
+      assert.matches("number must be a string, not null",
+        refusal("POST", "/admin/events", '{"type":"SMS_EVENT","number":null}'), 1, true)
+      for _, body in ipairs{ '"x"', "5", "null", "true" } do
+        assert.equal("the body is no JSON object", refusal("POST", "/admin/events", body))
+      end
+      assert.matches("^the body is no JSON object: .", refusal("POST", "/admin/events", "{"))
+    end)
+
     it("a body without plans took all fake events away", function()
       sandbox:generate{ { types = { "SMS_EVENT" }, rate = 1 } }
       assert.matches('unknown option "plan"; did you mean "plans"?',

@@ -68,6 +68,14 @@ describe("sandbox OAuth:", function()
       assert.equal("bearer", core.json_decode(result.output).token_type)
     end)
 
+    it("a wrong id had a piece of the message masked, where the secret is 'secret'", function()
+      local _, err = wgtwo.oauth.client_credentials{ client_id = "wrong", client_secret = "secret",
+        token_url = sandbox.url .. "/oauth2/token" }:token()
+      assert.equal("invalid_client", err.code)
+      assert.matches("the client is not known", err.message, 1, true)
+      assert.not_matches("***", err.message, 1, true)
+    end)
+
     it("another secret, another client or none is 401 invalid_client", function()
       for _, options in ipairs{ { username = "some", password = "wrong" }, { username = "none", password = "secret2" },
           {} } do

@@ -101,6 +101,12 @@ local described = {
   table = "a table", list = "a list", callable = "a function", ["function"] = "a function",
 }
 
+-- JSON's null, where the core is in use: without it, there is none.
+local function is_null(value)
+  local core = package.loaded["wgtwo.core"]
+  return core ~= nil and value == core.null
+end
+
 --- How a value is shown in a message: short, and never the content of a string that may be a secret.
 local function shown(value, rule)
   if type(value) == "string" and not rule.secret then
@@ -108,7 +114,7 @@ local function shown(value, rule)
   elseif type(value) == "number" and not rule.secret or type(value) == "boolean" then
     return tostring(value)
   end
-  return "a " .. type(value)
+  return is_null(value) and "null" or "a " .. type(value)
 end
 
 local function expected_types(rule)
@@ -211,6 +217,14 @@ function check_fields(prefix, given, spec)
   return checked
 end
 
+--- Whether what was given as options is a module: what a colon for a dot makes of a function's first argument.
+local function is_module(given)
+  for _, module in pairs(package.loaded) do
+    if module == given then return true end
+  end
+  return false
+end
+
 --- Checks a table of options and fills in the defaults; raises where something is wrong.
 --
 -- A rule has any of: `type` (a Lua type, "integer", "number" (finite), "list", "callable", or a list of these),
@@ -233,7 +247,11 @@ function options.check(where, given, spec, level)
     error(("%s: options must be a table, not %s"):format(where, type(given)), level)
   end
   local checked, wrong = check_fields("", given, spec)
-  if not checked then error(where .. ": " .. wrong, level) end
+  if not checked and is_module(given) then
+    error(("call it with a dot: %s{ … }"):format(where), level)
+  elseif not checked then
+    error(where .. ": " .. wrong, level)
+  end
   return checked
 end
 

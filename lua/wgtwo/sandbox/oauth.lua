@@ -27,7 +27,7 @@ local function authenticate(sandbox, request, form)
   if not id then id, secret = form.client_id, form.client_secret end
   local client = sandbox.tokens:authenticate(id, secret)
   if client then return client, nil, id end
-  return nil, { failed(401, "invalid_client", id and "the client or its secret is not known"
+  return nil, { failed(401, "invalid_client", id and "the client is not known, or not with these credentials"
     or "authenticate with Basic, or with client_id and client_secret in the form",
     { ["WWW-Authenticate"] = 'Basic realm="sandbox"' }) }, id
 end

@@ -24,6 +24,11 @@ local function is_host(host)
     '"127.0.0.1", or "0.0.0.0" for every interface, such as that of a container: a sandbox serves its own machine'
 end
 
+local pem = { type = "string", check = function(value)
+  return value:find("-----BEGIN CERTIFICATE-----", 1, true) ~= nil, "the text of a certificate in PEM is needed, "
+    .. "not the path of its file"
+end }
+
 local function seconds(default)
   return { type = "number", min = 0, max = limits.timeout_max, unit = "seconds", default = default }
 end
@@ -60,7 +65,7 @@ settings.spec = {
   host = { type = "string", default = "127.0.0.1", check = is_host },
   max_message_size = { type = "integer", min = 1024, max = 0x7FFFFFFF, default = 64 * 1024 * 1024 },
   wire = { type = "boolean", default = false },         -- forwarders in front of the ports, for faults of the wire
-  client_ca = text,                                     -- PEM: TLS asks clients for a certificate of this authority
+  client_ca = pem,                                      -- PEM: TLS asks clients for a certificate of this authority
 
   history = seconds(limits.events_v0.history),
   history_events = count(100000),                       -- undocumented: how many events at most
