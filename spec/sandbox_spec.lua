@@ -32,6 +32,16 @@ describe("sandbox", function()
       assert.is_true(is_alive(sandbox.pid))
     end)
 
+    it("left its file behind where its script ended by os.exit, or a signal", function()
+      for _, ending in ipairs{ "os.exit(0)", "os.execute('kill -TERM $PPID')" } do
+        local result = process.lua('local sandbox = assert(require("wgtwo").sandbox.start{}) print(sandbox.ca_file) '
+          .. "io.flush() " .. ending)
+        local path = result.output:match("^[^\n]+")
+        assert.is_truthy(path, result.errors)
+        support.until_(function() return not io.open(path) end, "the end of " .. path)
+      end
+    end)
+
     it("closing ends it and removes its file; a second time does nothing", function()
       local sandbox = support.start()
       local file = assert(io.open(sandbox.ca_file))

@@ -145,15 +145,6 @@ local function spawn(config)
   return nil, problem
 end
 
---- Writes the certificate to a file that goes with the sandbox.
-local function write_certificate(pem)
-  local path = os.tmpname()
-  local file = assert(io.open(path, "w"))
-  file:write(pem)
-  file:close()
-  return path
-end
-
 --- Starts a sandbox and waits until it is ready.
 --
 -- @tparam ?table given all optional: `clock` ("real", "virtual"), `seed`, `strict` (a call without a token is refused),
@@ -172,7 +163,7 @@ function sandbox.start(given)
   if not child then return failed("no_sandbox", "the sandbox does not start: " .. tostring(ready)) end
   return setmetatable({
     process = child, target = ready.target, plaintext_target = ready.plaintext_target, url = ready.url,
-    oauth_url = ready.oauth_url, pid = ready.pid, ready_line = line, ca_file = write_certificate(ready.ca),
+    oauth_url = ready.oauth_url, pid = ready.pid, ready_line = line, ca_file = ready.ca_file,
     first_client = checked.clients[1], closed = false,
   }, Sandbox)
 end
@@ -189,7 +180,7 @@ function Sandbox:close()
   if self.closed then return end
   self.closed = true
   self.process:close()
-  os.remove(self.ca_file)
+  os.remove(self.ca_file) -- there is none, unless the sandbox was killed
 end
 
 Sandbox.__close = Sandbox.close

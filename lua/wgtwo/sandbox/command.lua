@@ -140,9 +140,18 @@ local function from_command_line(words)
   return given, scenario
 end
 
+--- Writes the authority's certificate to a file, which goes with the sandbox.
+local function write_certificate(pem)
+  local path = os.tmpname()
+  local file = assert(io.open(path, "w"))
+  assert(file:write(pem))
+  assert(file:close())
+  return path
+end
+
 local function ready_line(server)
   local line = server:describe()
-  line.ready, line.pid = true, command.pid()
+  line.ready, line.pid, line.ca_file = true, command.pid(), server.ca_file
   io.stdout:write(core.json_encode(line), "\n")
   io.stdout:flush()
 end
@@ -179,8 +188,11 @@ end
 --- Serves. Returns the exit code.
 local function serve(server, with_parent)
   watch_termination(server)
+  if with_parent then
+    server.ca_file = write_certificate(server.ca)
+    watch_parent(server)
+  end
   ready_line(server)
-  if with_parent then watch_parent(server) end
   server:run()
   return 0
 end
@@ -193,6 +205,7 @@ local function finish(server, ok, result)
     result = interrupted and 130 or 1
   end
   server:close()
+  if server.ca_file then os.remove(server.ca_file) end
   return result
 end
 
