@@ -1,7 +1,7 @@
 -- The state file: what is kept over a restart of the sandbox.
 
 local core = require "wgtwo.core"
-local http = require("spec.support.sandbox").http
+local http, until_ = require("spec.support.sandbox").http, require("spec.support.sandbox").until_
 local process = require("spec.support.process")
 local wgtwo = require "wgtwo"
 
@@ -279,6 +279,33 @@ describe("a sandbox with a state file", function()
     assert.equal("VOICE_EVENT", sandbox:events()[1].type)
   end)
 
+  it("kept what a reset had forgotten, where the reset could not be written at first", function()
+    local child = process.start(([[require("wgtwo.sandbox").main({ "--state", %q })]]):format(path))
+    local url = core.json_decode(child:line()).url .. "/admin/"
+    local function post(what, body)
+      assert.equal(200, http{ method = "POST", url = url .. what, body = body,
+        headers = { "Content-Type: application/json" } }.status)
+    end
+    for _ = 1, 3 do post("events", '{"type":"SMS_EVENT"}') end
+    local writer = assert(require("DBI").Connect("SQLite3", path))
+    until_(function() -- there is a third event, and this process holds the lock
+      local statement = writer:prepare("delete from event where id = 3")
+      local done = statement and statement:execute() and statement:affected() == 1
+      if statement then statement:close() end
+      if not done then writer:rollback() end
+      return done
+    end, "the writing of three events")
+    post("reset", "{}")
+    assert.matches("cannot write .*locked", child:line())
+    writer:rollback()
+    writer:close()
+    post("events", '{"type":"VOICE_EVENT"}')
+    child:kill("TERM")
+    child:wait()
+    local sandbox <close> = start()
+    assert.equal(1, #sandbox:events())
+  end)
+
   it("says why a file cannot be used", function()
     local file <close> = assert(io.open(path, "w"))
     file:write(("this is no database\n"):rep(100))
@@ -287,6 +314,7 @@ describe("a sandbox with a state file", function()
     local result = process.shell(command:format(path))
     assert.equal(2, result.code)
     assert.matches(path .. " is no state file of a sandbox", result.errors, 1, true)
+    assert.is_nil(io.open(path .. "-lock"))
     result = process.shell(command:format("/nonexistent/file"))
     assert.equal(2, result.code)
     assert.matches("cannot open the state file /nonexistent/file", result.errors, 1, true)

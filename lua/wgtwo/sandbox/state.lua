@@ -85,7 +85,7 @@ end
 local function write_events(self)
   local log = self.sandbox.log
   local oldest = log:oldest()
-  if log ~= self.log then -- a reset, or a snapshot that was put back
+  if log ~= self.log then -- a reset, a snapshot that was put back, or what could not be written
     change(self, "delete from event")
     change(self, "delete from delivery")
     self.log, self.written = log, 0
@@ -135,7 +135,7 @@ function State:save()
   local ok, problem = pcall(write, self)
   if ok then return end
   self.connection:rollback()
-  self.written = 0 -- all events again, the next time
+  self.log = nil -- all events anew, the next time
   if reactor.is_interrupt(problem) then
     self.seen = -1 -- the sandbox ends, and tries once more
     error(problem, 0)
@@ -153,13 +153,17 @@ local function at_turn_end(self)
   end
 end
 
+local function release(self)
+  self.connection:close()
+  os.remove(self.path .. LOCK)
+  self.lock:close()
+end
+
 --- Writes the last changes, among them that every stream has ended, and closes the file.
 function State:close()
   self.seen = -1
   self:save()
-  self.connection:close()
-  os.remove(self.path .. LOCK)
-  self.lock:close()
+  release(self)
 end
 
 local function connect(path)
@@ -238,23 +242,26 @@ end
 -- @treturn ?table
 -- @treturn ?string why not
 function state.open(sandbox, path)
-  local lock, problem = hold(path)
-  if not lock then return nil, problem end
-  local connection
-  connection, problem = connect(path)
+  local connection, problem = connect(path)
   if not connection then return nil, problem end
+  local lock
+  lock, problem = hold(path)
+  if not lock then
+    connection:close()
+    return nil, problem
+  end
   local self = setmetatable({ sandbox = sandbox, path = path, connection = connection, lock = lock, written = 0,
     seen = -1, saved_at = -math.huge }, State)
   local ok, taken = pcall(read, self)
   if not ok then
-    connection:close()
+    release(self)
     return nil, ("%s is no state file of a sandbox: %s"):format(path, tostring(taken))
   end
   if taken then
     choose_plans(taken, sandbox.settings.generate)
     ok, problem = snapshot.restore(sandbox, taken)
     if not ok then
-      connection:close()
+      release(self)
       return nil, ("%s: %s"):format(path, problem)
     end
   end
