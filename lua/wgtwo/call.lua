@@ -138,7 +138,8 @@ local refusals = {
 --- What became of a request whose call failed. `status`: nil where there was no call.
 local function outcome(err, status)
   if not status then return "not_sent" end -- no token, or a closed client
-  if refusals[err.code] then return "rejected" end
+  local too_large = err.message:find("larger than max", 1, true) -- a reply, perhaps: then it was done
+  if refusals[err.code] and not too_large then return "rejected" end
   return status.sent == false and "not_sent" or "unknown"
 end
 
