@@ -18,20 +18,34 @@ State.__index = State
 local state = {}
 
 local LOCK <const> = "-lock" -- the file beside it that its sandbox holds
-local INTERVAL <const> = 0.2 -- seconds of real time between two writes
+local INTERVAL <const>, RETRY <const> = 0.2, 1 -- seconds of real time between two writes; after one that failed
 local TABLES <const> = {
   "create table if not exists event (id integer primary key, value text not null)",
   "create table if not exists delivery (id integer primary key, value text not null)", -- id: the event's
   "create table if not exists state (name text primary key, value text not null)",
 }
 
-local function run(self, sql, ...)
+local function prepare(self, sql)
   local statement, problem = self.connection:prepare(sql)
-  if not statement then error(problem, 0) end
-  local ok
-  ok, problem = statement:execute(...)
-  if not ok then error(problem, 0) end
+  return statement or error(problem, 0)
+end
+
+--- Executes a statement. One that fails is closed: as long as it is open nothing can be committed.
+local function execute(statement, ...)
+  local ok, problem = statement:execute(...)
+  if ok then return end
+  statement:close()
+  error(problem, 0)
+end
+
+local function run(self, sql, ...)
+  local statement = prepare(self, sql)
+  execute(statement, ...)
   return statement
+end
+
+local function commit(self)
+  if not self.connection:commit() then error("the changes cannot be committed", 0) end
 end
 
 local function change(self, sql, ...)
@@ -63,7 +77,7 @@ end
 --- What was written before, as a snapshot; nil from a new file.
 local function read(self)
   for _, sql in ipairs(TABLES) do change(self, sql) end
-  self.connection:commit()
+  commit(self)
   local rest = values(self, "select value from state where name = 'snapshot'")[1]
   if not rest then return nil end
   local taken = assert(core.json_decode(rest))
@@ -94,9 +108,9 @@ local function write_events(self)
   change(self, "delete from event where id < ?", oldest)
   change(self, "delete from delivery where id < ?", oldest)
   if self.written >= log.last then return end
-  local insert = assert(self.connection:prepare("insert or replace into event values (?, ?)"))
+  local insert = prepare(self, "insert or replace into event values (?, ?)")
   for id = math.max(oldest, self.written + 1), log.last do
-    assert(insert:execute(id, core.json_encode(snapshot.event(log:get(id)))))
+    execute(insert, id, core.json_encode(snapshot.event(log:get(id))))
   end
   insert:close()
   self.written = log.last
@@ -105,10 +119,10 @@ end
 local function write_deliveries(self)
   local log = self.log
   if not next(log.touched) then return end
-  local insert = assert(self.connection:prepare("insert or replace into delivery values (?, ?)"))
+  local insert = prepare(self, "insert or replace into delivery values (?, ?)")
   for id in pairs(log.touched) do
     local event = log:get(id)
-    if event then assert(insert:execute(id, core.json_encode(snapshot.records(event)))) end
+    if event then execute(insert, id, core.json_encode(snapshot.records(event))) end
   end
   insert:close()
 end
@@ -118,7 +132,7 @@ local function write(self)
   write_deliveries(self)
   change(self, "insert or replace into state values ('snapshot', ?)",
     core.json_encode(snapshot.without_events(self.sandbox)))
-  self.connection:commit()
+  commit(self)
   self.log.touched = {}
 end
 
@@ -127,30 +141,29 @@ local function happened(self)
   return self.sandbox.reactor.handled + self.sandbox.clock.fired
 end
 
---- Writes what has changed.
+--- Writes what has changed. What cannot be written is tried again; the reason is told once.
 function State:save()
   local now, seen = core.now(), happened(self)
   if seen == self.seen then return end
-  self.saved_at, self.seen = now, seen
   local ok, problem = pcall(write, self)
-  if ok then return end
-  self.connection:rollback()
-  self.log = nil -- all events anew, the next time
-  if reactor.is_interrupt(problem) then
-    self.seen = -1 -- the sandbox ends, and tries once more
-    error(problem, 0)
+  if ok then
+    self.due, self.seen, self.problem = now + INTERVAL, seen, nil
+    return
   end
-  io.stderr:write(("wgtwo sandbox: cannot write %s: %s\n"):format(self.path, tostring(problem)))
+  self.connection:rollback()
+  self.due, self.log = now + RETRY, nil -- all events anew, the next time
+  if reactor.is_interrupt(problem) then error(problem, 0) end -- the sandbox ends, and tries once more
+  problem = tostring(problem)
+  if problem ~= self.problem then
+    io.stderr:write(("wgtwo sandbox: cannot write %s: %s\n"):format(self.path, problem))
+  end
+  self.problem = problem
 end
 
 local function at_turn_end(self)
   if happened(self) == self.seen then return end
-  local due = self.saved_at + INTERVAL
-  if core.now() >= due then
-    self:save()
-  else
-    self.sandbox.reactor:wake_at(due)
-  end
+  if core.now() >= self.due then self:save() end
+  if happened(self) ~= self.seen then self.sandbox.reactor:wake_at(self.due) end
 end
 
 local function release(self)
@@ -161,7 +174,7 @@ end
 
 --- Writes the last changes, among them that every stream has ended, and closes the file.
 function State:close()
-  self.seen = -1
+  self.seen, self.problem = -1, nil
   self:save()
   release(self)
 end
@@ -187,7 +200,7 @@ local function hold(path)
     change(self, "pragma locking_mode = exclusive")
     change(self, "create table if not exists holder (pid integer)")
     change(self, "delete from holder") -- takes the lock, which stays after the commit
-    connection:commit()
+    commit(self)
   end)
   if ok then return connection end
   connection:close()
@@ -203,7 +216,7 @@ local function keep(self, name, good, make)
     kept = make()
     change(self, "insert or replace into state values (?, ?)", name, core.json_encode(kept))
   end
-  self.connection:commit()
+  commit(self)
   return kept
 end
 
@@ -251,7 +264,7 @@ function state.open(sandbox, path)
     return nil, problem
   end
   local self = setmetatable({ sandbox = sandbox, path = path, connection = connection, lock = lock, written = 0,
-    seen = -1, saved_at = -math.huge }, State)
+    seen = -1, due = -math.huge }, State)
   local ok, taken = pcall(read, self)
   if not ok then
     release(self)
