@@ -66,7 +66,8 @@ static void mask(int how, int signal) {
 
 /* core.watch_signal(number) -> watch: has news when the signal has come, which does nothing else until it is closed. */
 static int new_signal_watch(lua_State *L) {
-  int number = (int)luaL_checkinteger(L, 1);
+  lua_Integer given = luaL_checkinteger(L, 1);
+  int number = given > 0 && given <= SIGRTMAX ? (int)given : 0;
   sigset_t set;
   sigemptyset(&set);
   luaL_argcheck(L, sigaddset(&set, number) == 0, 1, "not the number of a signal");

@@ -180,6 +180,7 @@ describe("a watch", function()
     assert.is_false(watch:take())
     assert.has_error(function() core.watch_signal(0) end)
     assert.has_error(function() core.watch_signal(1000) end)
+    assert.has_error(function() core.watch_signal((1 << 32) + SIGUSR1) end)
   end)
 
   it("of a descriptor that was closed before it, and that a forked child still holds, is told of no more", function()

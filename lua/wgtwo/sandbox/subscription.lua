@@ -229,8 +229,11 @@ function Subscription:has_delivered(id)
   local event = self.log:get(id)
   if not event then return true end
   local record = event.newest_record
-  while record and record.subscription ~= self do record = record.older end
-  return record ~= nil and record ~= false
+  while record do
+    if record.subscription == self then return true end
+    record = record.older
+  end
+  return false
 end
 
 --- Adds a member and delivers to it.
