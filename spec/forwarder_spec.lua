@@ -261,6 +261,7 @@ describe("forwarder", function()
     peer:send("whole ")
     client:await(6)
     forwarder:set({ cut_after = 4 })
+    forwarder:set({ delay = false }) -- what is not named stays
     peer:send("and a part of this")
     client:await_end()
     assert.equal("whole and ", client:text())

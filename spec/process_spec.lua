@@ -171,13 +171,22 @@ describe("a watch", function()
 
   it("of a signal tells that it has come, once, and the signal does nothing else", function()
     local SIGUSR1 <const> = 10
+    local function is_blocked()
+      for line in io.lines("/proc/thread-self/status") do
+        local set = line:match("^SigBlk:%s*(%x+)")
+        if set then return tonumber(set, 16) >> (SIGUSR1 - 1) & 1 == 1 end
+      end
+    end
     local watch <close> = core.watch_signal(SIGUSR1)
+    assert.is_true(is_blocked())
     for _ = 1, 2 do
       assert.is_false(watch:take())
       os.execute("kill -USR1 $PPID")
       assert.is_true(pair.take(watch))
     end
     assert.is_false(watch:take())
+    watch:close()
+    assert.is_false(is_blocked())
     assert.has_error(function() core.watch_signal(0) end)
     assert.has_error(function() core.watch_signal(1000) end)
     assert.has_error(function() core.watch_signal((1 << 32) + SIGUSR1) end)

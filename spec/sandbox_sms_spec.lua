@@ -215,5 +215,10 @@ describe("sandbox SMS:", function()
     assert.equal(1, #slow:events())
     slow:advance(5)
     assert.equal("SMS_DELIVERY_REPORT_EVENT", slow:events()[2].type)
+    assert(by:call(V1 .. "SendTextToSubscriber", { content = "x", to_subscriber = "+4799990001",
+      from_address = "Shop" }))
+    slow:reset()
+    slow:advance(5)
+    assert.same({}, slow:events()) -- its report would be of an SMS that is not there
   end)
 end)

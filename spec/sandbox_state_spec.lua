@@ -143,7 +143,24 @@ describe("a sandbox with a state file", function()
 
   -- Ends the sandbox by closing it, by a signal, or in the middle.
   local endings = { close = function(sandbox) sandbox:close() end,
-    TERM = function(sandbox) sandbox.process:kill(15) end }
+    TERM = function(sandbox) sandbox.process:kill(15) end,
+    KILL = function(sandbox) sandbox.process:kill(9) end }
+
+  -- What is written of everything but the events, once it is that of this time.
+  local function written(time)
+    local reader = assert(require("DBI").Connect("SQLite3", path))
+    local found = until_(function()
+      local statement = assert(reader:prepare("select value from state where name = 'snapshot'"))
+      statement:execute()
+      local row = statement:fetch()
+      local taken = row and core.json_decode(row[1])
+      statement:close()
+      reader:rollback() -- ends the reading
+      return taken and taken.time >= time and taken
+    end, "the writing")
+    reader:close()
+    return found
+  end
 
   for name, ending in pairs(endings) do
     it("forgot the position of a stream that was open when it ended by " .. name .. ", after a quiet time", function()
@@ -152,10 +169,12 @@ describe("a sandbox with a state file", function()
       local events = subscribe(client)
       sandbox:publish{ type = "SMS_EVENT", payload = { text = "one" } }
       assert(assert(events:next(5)):ack{ wait = true })
-      sandbox:advance(100)
+      local time = sandbox:advance(100)
+      assert.is_nil(written(time).subscriptions[1].left_at)
       ending(sandbox)
       client:close()
       sandbox:close()
+      assert.equal(name ~= "KILL" and time or nil, written(time).subscriptions[1].left_at)
       sandbox = start{ position_kept = 60 }
       sandbox:publish{ type = "SMS_EVENT", payload = { text = "two" } }
       client = assert(wgtwo.connect(sandbox:client()))
