@@ -171,6 +171,7 @@ describe("a sandbox with a state file", function()
       assert(assert(events:next(5)):ack{ wait = true })
       local time = sandbox:advance(100)
       assert.is_nil(written(time).subscriptions[1].left_at)
+      wgtwo.sleep(0.3) -- the quiet time: longer than between two writes, so that the end is one of its own
       ending(sandbox)
       client:close()
       sandbox:close()

@@ -40,7 +40,8 @@ A sandbox of the Working Group Two APIs: gRPC with TLS and in plaintext, OAuth 2
                        wgtwo/sandbox/scenario.lua
   -h, --help
 
-Without --client and --config there is one client, "id", with the secret "secret" and every scope. Ctrl-C or SIGTERM ends it.
+Without --client and --config there is one client, "id", with the secret "secret" and every scope. Ctrl-C or SIGTERM
+ends it.
 
 When it is ready it writes one line of JSON: target (TLS), plaintext_target, url (HTTP), oauth_url (the same, or
 its forwarder), token_url, ca (PEM), pid. Then:
